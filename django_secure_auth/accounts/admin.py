@@ -1,0 +1,141 @@
+"""Sign-in to Django's admin under the same limits and the same policy: password, then the mailed code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth import get_user_model, login
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import resolve_url
+from django.template.response import TemplateResponse
+from django.utils.decorators import method_decorator
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.debug import sensitive_post_parameters
+
+from django_secure_auth.accounts import cookies
+from django_secure_auth.accounts.services import prove_password, reserve_attempt, start_code
+from django_secure_auth.audit import events
+from django_secure_auth.audit.services import record
+from django_secure_auth.conf import conf
+from django_secure_auth.exceptions import InvalidCredentials, OTPInvalid, SecureAuthError
+from django_secure_auth.kit.identifiers import canonical_identifier
+from django_secure_auth.otp import services as otp
+from django_secure_auth.otp.policy import is_code_required
+from django_secure_auth.ratelimit.services import LimitReached, give_back
+
+PURPOSE = "admin"
+_APPROVED = "_secure_auth_approved"
+_REDIRECT = "next"
+
+
+class LimitedAuthenticationForm(AdminAuthenticationForm):
+    """The admin's form; attempts are counted before they are judged, as at our own sign-in."""
+
+    def clean(self) -> dict[str, Any]:
+        name, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
+        if name is None or not password or self.request is None:
+            return self.cleaned_data
+        identifier = canonical_identifier(name)
+        model = get_user_model()
+        found = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first()
+        try:
+            taken = reserve_attempt(self.request, identifier, device=None)
+            self.user_cache = prove_password(self.request, found, password, identifier=identifier)
+        except InvalidCredentials:
+            raise self.get_invalid_login_error() from None
+        except LimitReached as refusal:
+            if refusal.is_first:
+                record(events.RATE_LIMIT, request=self.request, endpoint=self.request.path, limit=refusal.limit)
+            raise ValidationError(_("Too many attempts; try again later.")) from None
+        except SecureAuthError as refusal:
+            raise ValidationError(str(refusal.detail)) from None
+        give_back(*taken)
+        self.confirm_login_allowed(self.user_cache)
+        return self.cleaned_data
+
+
+class SecureAdminSite(AdminSite):
+    """An admin that accepts only its own sign-in: a session opened elsewhere has proven less."""
+
+    login_form = LimitedAuthenticationForm
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        return super().has_permission(request) and bool(request.session.get(_APPROVED))
+
+    @method_decorator([never_cache, sensitive_post_parameters(), csrf_protect])
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if request.method == "GET" and self.has_permission(request):
+            return HttpResponseRedirect(self._target(request))
+        if request.method == "POST" and "otp_code" in request.POST:
+            return self._approve(request)
+        if request.method == "POST":
+            form = LimitedAuthenticationForm(request, data=request.POST)
+            return self._second_step(request, form) if form.is_valid() else self._page(request, form=form)
+        return self._page(request, form=LimitedAuthenticationForm(request))
+
+    def _second_step(self, request: HttpRequest, form: LimitedAuthenticationForm) -> HttpResponse:
+        user = form.get_user()
+        otp.close(cookies.read_cookie(request, "challenge"), reason="replaced")
+        if not is_code_required(user, request, is_trusted_device=False):
+            return self._enter(request, user)
+        try:
+            started = start_code(request, user, purpose=PURPOSE, amr=["pwd"])
+        except SecureAuthError as refusal:
+            form.add_error(None, str(refusal.detail))
+            return self._page(request, form=form)
+        response = self._page(request, challenge=started.challenge)
+        cookies.write_challenge(response, started.secret)
+        return response
+
+    def _approve(self, request: HttpRequest) -> HttpResponse:
+        code = request.POST.get("otp_code", "")
+        try:
+            challenge = otp.find(cookies.read_cookie(request, "challenge"))
+            if challenge.purpose != PURPOSE or not (code.isascii() and code.isdigit() and len(code) == conf.OTP_LENGTH):
+                return self._page(request, challenge=challenge, error=_("Enter the code from the mail."))
+            otp.verify(challenge, code, request=request)
+        except OTPInvalid as refusal:
+            return self._page(request, challenge=challenge, error=str(refusal.detail))
+        except SecureAuthError as refusal:
+            return self._page(request, form=LimitedAuthenticationForm(request), error=str(refusal.detail))
+        user: Any = challenge.user
+        response = self._enter(request, user)
+        cookies.clear(response, "challenge")
+        return response
+
+    def _enter(self, request: HttpRequest, user: AbstractBaseUser) -> HttpResponse:
+        if not getattr(user, "backend", None):
+            user.backend = "django.contrib.auth.backends.ModelBackend"  # type: ignore[attr-defined]  # Django's mark
+        login(request, user)
+        request.session[_APPROVED] = True
+        record(events.LOGIN_SUCCESS, request=request, user=user, at="admin")
+        return HttpResponseRedirect(self._target(request))
+
+    def _target(self, request: HttpRequest) -> str:
+        wanted = request.POST.get(_REDIRECT) or request.GET.get(_REDIRECT) or ""
+        if url_has_allowed_host_and_scheme(
+            wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+        ):
+            return wanted
+        return resolve_url(f"{self.name}:index")
+
+    def _page(self, request: HttpRequest, **context: Any) -> HttpResponse:
+        full = {
+            **self.each_context(request),
+            "title": _("Log in"),
+            "subtitle": None,
+            "app_path": request.get_full_path(),
+            "username": request.user.get_username() if request.user.is_authenticated else "",
+            _REDIRECT: self._target(request),
+            **context,
+        }
+        request.current_app = self.name  # type: ignore[attr-defined]  # what AdminSite.login does
+        template = "django_secure_auth/admin_code.html" if "challenge" in context else "admin/login.html"
+        return TemplateResponse(request, self.login_template or template, full)

@@ -1,0 +1,125 @@
+"""The four cookies of a browser, read and written in one place; or, for apps that asked, tokens in bodies."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from http.cookies import Morsel
+from typing import Any
+
+from django.http import HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+
+from django_secure_auth.conf import conf
+from django_secure_auth.kit.cookies import CookieSpec, check_size, cookie_spec, cookie_values
+from django_secure_auth.request_scope import AnyRequest, plain_request
+from django_secure_auth.tokens.services import Tokens
+
+_MAX_DUPLICATES = 4
+
+
+def mount_point() -> str:
+    """Return the path under which our URLs are mounted: where the refresh cookie is sent."""
+    return reverse("secure_auth:refresh").removesuffix("refresh/")
+
+
+def _spec(kind: str) -> CookieSpec:
+    return cookie_spec(
+        conf.COOKIE_PREFIX,
+        kind,
+        secure=conf.COOKIE_SECURE,
+        refresh_path=mount_point(),
+        access_samesite=conf.ACCESS_COOKIE_SAMESITE,
+    )
+
+
+def wants_tokens_in_body(request: AnyRequest) -> bool:
+    """Tell whether this client takes its tokens in bodies. Then no cookie is read or set, and CSRF has no object:
+    the header cannot be sent from another site without a preflight."""
+    header = plain_request(request).META.get("HTTP_X_TOKEN_TRANSPORT")
+    return header == "body" and conf.ALLOW_TOKEN_IN_BODY
+
+
+def read_cookies(request: AnyRequest, kind: str) -> list[str]:
+    """Return the values of one of our cookies, most specific path first; usually one.
+
+    After a changed path or domain a browser sends two of a name, and Django shows the last one only: a refresh
+    with the stale one would fail for ever. So the raw header is read.
+    """
+    if wants_tokens_in_body(request):
+        return []
+    raw = plain_request(request).META.get("HTTP_COOKIE", "")
+    return cookie_values(raw, _spec(kind).name)[:_MAX_DUPLICATES]
+
+
+def read_cookie(request: AnyRequest, kind: str) -> str | None:
+    return next(iter(read_cookies(request, kind)), None)
+
+
+def _write(response: HttpResponse, kind: str, value: str, *, expires_at: datetime | None) -> None:
+    spec = _spec(kind)
+    check_size(spec.name, value)
+    response.set_cookie(
+        spec.name,
+        value,
+        max_age=max(0, int((expires_at - timezone.now()).total_seconds())) if expires_at else None,
+        path=spec.path,
+        secure=spec.secure,
+        httponly=spec.httponly,
+        samesite=spec.samesite,  # type: ignore[arg-type]  # a str that the kit has checked
+    )
+
+
+def write_tokens(response: HttpResponse, tokens: Tokens, *, keep_until: datetime | None) -> None:
+    """Set access and refresh; without `keep_until` they end with the browser."""
+    _write(response, "access", tokens.access, expires_at=keep_until)
+    _write(response, "refresh", tokens.refresh, expires_at=keep_until)
+
+
+def write_challenge(response: HttpResponse, secret: str) -> None:
+    _write(response, "challenge", secret, expires_at=None)
+
+
+def write_device(response: HttpResponse, secret: str) -> None:
+    _write(response, "device", secret, expires_at=timezone.now() + conf.TRUSTED_DEVICE_TTL)
+
+
+def clear(response: HttpResponse, *kinds: str) -> None:
+    """Delete cookies, with the very attributes that they were set with."""
+    for kind in kinds:
+        spec = _spec(kind)
+        _expire(response, spec.name, spec, spec.path)
+
+
+def clear_duplicates(response: HttpResponse) -> None:
+    """Delete refresh cookies that an earlier mount point left on the paths above ours."""
+    spec = _spec("refresh")
+    parts = spec.path.strip("/").split("/")
+    above = {"/", *("/" + "/".join(parts[:count]) + slash for count in range(1, len(parts)) for slash in ("", "/"))}
+    for path in sorted(above - {spec.path}):
+        _expire(response, f"{spec.name} {path}", spec, path)
+
+
+def _expire(response: HttpResponse, slot: str, spec: CookieSpec, path: str) -> None:
+    # `response.cookies` holds one cookie a name; a slot of its own lets one name be deleted on several paths.
+    morsel: Morsel[Any] = Morsel()
+    morsel.set(spec.name, "", '""')
+    morsel.update(
+        {
+            "expires": "Thu, 01 Jan 1970 00:00:00 GMT",
+            "max-age": 0,
+            "path": path,
+            "secure": spec.secure,
+            "httponly": spec.httponly,
+            "samesite": spec.samesite,
+        }
+    )
+    dict.__setitem__(response.cookies, slot, morsel)
+
+
+def copy_cookies(source: HttpResponse, target: HttpResponse) -> None:
+    """Move the cookies of `log_in()` or `log_out()` to an answer of your own."""
+    for slot, morsel in source.cookies.items():
+        dict.__setitem__(target.cookies, slot, morsel)
+    if "Clear-Site-Data" in source.headers:
+        target.headers["Clear-Site-Data"] = source.headers["Clear-Site-Data"]

@@ -1,0 +1,118 @@
+"""Bodies in, and bodies out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import FieldDoesNotExist
+from django.core.validators import RegexValidator
+from rest_framework import serializers
+
+from django_secure_auth.conf import conf
+from django_secure_auth.kit.identifiers import MAX_IDENTIFIER
+from django_secure_auth.kit.redact import redact_email
+from django_secure_auth.otp.models import OTPChallenge
+from django_secure_auth.sessions.models import Session
+from django_secure_auth.strict import StrictSerializer
+from django_secure_auth.strict.fields import PasswordField, StrictBooleanField, StrictCharField
+
+
+class LoginSerializer(StrictSerializer):
+    email = StrictCharField(max_length=MAX_IDENTIFIER)
+    password = PasswordField()
+    remember_me = StrictBooleanField(required=False, default=False)
+    device_token = StrictCharField(required=False, max_length=128)
+
+
+class CodeField(StrictCharField):
+    """Only ASCII digits, exactly as sent: full-width digits and blanks are other characters."""
+
+    def to_internal_value(self, data: Any) -> str:
+        value = super().to_internal_value(data)
+        RegexValidator(rf"\A[0-9]{{{conf.OTP_LENGTH}}}\Z", "Must be %d digits." % conf.OTP_LENGTH)(value)
+        return value
+
+
+class ApproveSerializer(StrictSerializer):
+    otp_code = CodeField()
+    challenge_token = StrictCharField(required=False, max_length=128)
+
+
+class ResendSerializer(StrictSerializer):
+    challenge_token = StrictCharField(required=False, max_length=128)
+
+
+class RefreshSerializer(StrictSerializer):
+    refresh_token = StrictCharField(required=False, max_length=256)
+
+
+class NothingSerializer(StrictSerializer):
+    """No body at all, or `{}`."""
+
+
+def rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def profile_fields() -> tuple[str, ...]:
+    """Return the fields of `PROFILE_FIELDS` that the user model has."""
+    model = get_user_model()
+
+    def exists(name: str) -> bool:
+        try:
+            return bool(model._meta.get_field(name).concrete)
+        except FieldDoesNotExist:
+            return False
+
+    return tuple(name for name in conf.PROFILE_FIELDS if exists(name))
+
+
+def profile_serializer() -> type[serializers.Serializer[Any]]:
+    """Return the serializer of `PATCH me/`: the model's own validation, for the profile's fields only."""
+    names = profile_fields()
+    meta = type("Meta", (), {"model": get_user_model(), "fields": names})
+    return type("ProfileSerializer", (StrictSerializer, serializers.ModelSerializer), {"Meta": meta})
+
+
+def user_body(user: AbstractBaseUser) -> dict[str, Any]:
+    """Roles join with the roles of this package; until a user has any, the list is empty."""
+    return {"id": str(user.pk), "email": str(getattr(user, user.get_email_field_name(), "") or ""), "roles": []}
+
+
+def me_body(user: AbstractBaseUser) -> dict[str, Any]:
+    return {**user_body(user), **{name: getattr(user, name) for name in profile_fields()}}
+
+
+def session_body(session: Session) -> dict[str, Any]:
+    return {
+        "id": str(session.pk),
+        "created_at": rfc3339(session.created_at),
+        "idle_expires_at": rfc3339(session.idle_at),
+        "expires_at": rfc3339(session.absolute_at),
+        "remember_me": session.remember_me,
+        "amr": session.amr,
+    }
+
+
+def session_row(session: Session, *, current: bool) -> dict[str, Any]:
+    return {
+        **session_body(session),
+        "last_seen_at": rfc3339(session.last_seen_at),
+        "device": session.device_label,
+        "ip_address": session.ip_address,
+        "current": current,
+    }
+
+
+def challenge_body(challenge: OTPChallenge) -> dict[str, Any]:
+    return {
+        "id": str(challenge.pk),
+        "purpose": challenge.purpose,
+        "sent_to": redact_email(challenge.email),
+        "expires_at": rfc3339(challenge.expires_at),
+        "resend_at": rfc3339(challenge.resend_at),
+        "attempts_left": max(0, conf.OTP_ATTEMPTS - challenge.attempts),
+    }

@@ -1,0 +1,347 @@
+"""The stories: sign in, approve a code, refresh, sign out. Each reads top to bottom."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import unicodedata
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+from zlib import crc32
+
+from django.contrib.auth import authenticate, get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.hashers import check_password
+from django.contrib.auth.signals import user_logged_out
+from django.db import router, transaction
+from django.db.models import Q
+from django.http import HttpResponse
+from rest_framework.renderers import JSONRenderer
+from rest_framework.response import Response
+
+from django_secure_auth.accounts import cookies
+from django_secure_auth.accounts.cookies import read_cookie, read_cookies, wants_tokens_in_body
+from django_secure_auth.accounts.models import CanonicalEmailField
+from django_secure_auth.accounts.serializers import challenge_body, rfc3339, session_body, user_body
+from django_secure_auth.audit import events
+from django_secure_auth.audit.services import record
+from django_secure_auth.conf import conf
+from django_secure_auth.exceptions import ChallengeInvalid, InvalidCredentials, RateLimited, TokenInvalid
+from django_secure_auth.kit.client_ip import address_prefix
+from django_secure_auth.kit.identifiers import canonical_identifier
+from django_secure_auth.otp import services as otp
+from django_secure_auth.otp.models import OTPChallenge
+from django_secure_auth.otp.policy import is_code_required
+from django_secure_auth.ratelimit.services import Reservation, give_back, reserve
+from django_secure_auth.request_scope import AnyRequest, plain_request, scope_of
+from django_secure_auth.sessions.models import Session
+from django_secure_auth.sessions.services import end_session, open_session, rehash
+from django_secure_auth.tokens.authentication import access_cookie, bearer_token, has_explicit_credential
+from django_secure_auth.tokens.services import (
+    Rotation,
+    Tokens,
+    issue,
+    read_access_token,
+    rotate,
+    session_of_refresh_token,
+)
+
+LOGIN = "login"
+
+
+# --- the password ------------------------------------------------------------------------------------
+
+
+def find_account(typed: str) -> AbstractBaseUser | None:
+    """Return the account of an e-mail address, in one query whether it exists or not.
+
+    A collation may find more than the canonical form allows (`ádmin` for `admin`), and old tables hold twins
+    that differ in case: then only an exact match counts, and at most one.
+    """
+    model = get_user_model()
+    name = model.get_email_field_name()
+    identifier = canonical_identifier(typed)
+    if isinstance(model._meta.get_field(name), CanonicalEmailField):
+        wanted = Q(**{name: identifier})
+    else:
+        wanted = Q(**{f"{name}__iexact": identifier}) | Q(**{name: typed})
+    found = [
+        user
+        for user in model._default_manager.filter(wanted)[:20]
+        if canonical_identifier(getattr(user, name) or "") == identifier
+    ]
+    if len(found) > 1:
+        found = [user for user in found if getattr(user, name) == typed]
+    return found[0] if len(found) == 1 else None
+
+
+# One password check of an account at a time in each process: parallel guesses neither slip past a limit nor
+# burn every core. Striped by hash, so that the memory is bounded and unknown accounts wait alike.
+_STRIPES = [threading.Lock() for _ in range(256)]
+_WAIT_SECONDS = 10.0
+
+
+@contextmanager
+def _one_check_at_a_time(identifier: str) -> Iterator[None]:
+    lock = _STRIPES[crc32(identifier.encode("utf-8", "surrogatepass")) % len(_STRIPES)]
+    if not lock.acquire(timeout=_WAIT_SECONDS):
+        raise RateLimited(headers={"Retry-After": "1"})
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def reserve_attempt(request: AnyRequest, identifier: str, *, device: str | None) -> tuple[Reservation | None, ...]:
+    """Count a sign-in attempt before it is judged. `device` is the secret of a device trusted for this account.
+
+    A trusted device has a budget of its own, which no stranger can use up; all strangers share one for each
+    account, and one for each address. Raises LimitReached, or StateUnavailable: sign-in fails closed.
+    Source: OWASP "Slow down online guessing attacks with device cookies"; ASVS 6.3.1.
+    """
+    if device is not None:
+        return (reserve("login_device", identifier, device),)
+    address = address_prefix(scope_of(request).ip_address)
+    return (reserve("login_address", address), reserve("login_account", identifier))
+
+
+def prove_password(
+    request: AnyRequest, found: AbstractBaseUser | None, password: str, *, identifier: str
+) -> AbstractBaseUser:
+    """Let the authentication backends judge a password; the same work when there is no such account.
+
+    Only `authenticate()` decides, so that a backend which refuses somebody is obeyed. For an unknown account it
+    is asked for a name that nobody has, and hashes all the same. Raises InvalidCredentials.
+    """
+    name = found.get_username() if found is not None else secrets.token_hex(16)
+    with _one_check_at_a_time(identifier):
+        user = _authenticate(request, name, password)
+    if user is None or found is None or user.pk != found.pk:
+        reason = "unknown" if found is None else "wrong_password" if found.is_active else "inactive"
+        record(events.LOGIN_FAIL, request=request, user=found, reason=reason)
+        raise InvalidCredentials
+    if user.password != found.password and check_password(password, found.password):
+        # Stored anew under a better hash while signing in: the same password, so no session ends.
+        rehash(user, old_hash=found.password)
+    return user
+
+
+def _authenticate(request: AnyRequest, name: str, password: str) -> AbstractBaseUser | None:
+    field = get_user_model().USERNAME_FIELD
+    bare = plain_request(request)
+    normal = unicodedata.normalize("NFC", password)
+    user = authenticate(bare, **{field: name, "password": normal})
+    if user is None and normal != password:
+        # Set elsewhere, where nothing was normalised. Depends on what was typed only, so it tells nothing.
+        user = authenticate(bare, **{field: name, "password": password})
+    return user
+
+
+def log_in_with_password(
+    request: AnyRequest, *, email: str, password: str, remember_me: bool, device: str | None
+) -> Response:
+    """Sign in with a password: 200 with a session, or 202 with a challenge.
+
+    Raises LimitReached, InvalidCredentials, StateUnavailable, and what `log_in` raises.
+    """
+    identifier = canonical_identifier(email)
+    found = find_account(email)
+    trusting = otp.users_of_device(device)
+    is_trusted = found is not None and found.pk in trusting
+    taken = reserve_attempt(request, identifier, device=device if is_trusted else None)
+    user = prove_password(request, found, password, identifier=identifier)
+    give_back(*taken)
+    return _log_in(request, user, amr=["pwd"], remember_me=remember_me, is_trusted_device=is_trusted)
+
+
+# --- opening -----------------------------------------------------------------------------------------
+
+
+def log_in(request: AnyRequest, user: AbstractBaseUser, *, amr: Iterable[str], remember_me: bool = False) -> Response:
+    """Sign in a user who was proven elsewhere (social login, SAML, a test), under the same policy as everybody.
+
+    `amr` says how (RFC 8176), such as `["sso"]`. Returns the contract's 200 or 202 with its cookies; use
+    `copy_cookies` to move them to an answer of your own. There is no other way to a session: a second step that
+    the policy asks for is asked for here too.
+
+    Raises InvalidCredentials for an inactive user, LimitReached, PolicyRejected, DeliveryUnavailable.
+    """
+    if not user.is_active:
+        record(events.LOGIN_FAIL, request=request, user=user, reason="inactive")
+        raise InvalidCredentials
+    is_trusted = user.pk in otp.users_of_device(read_cookie(request, "device"))
+    return _log_in(request, user, amr=amr, remember_me=remember_me, is_trusted_device=is_trusted)
+
+
+def _log_in(
+    request: AnyRequest, user: AbstractBaseUser, *, amr: Iterable[str], remember_me: bool, is_trusted_device: bool
+) -> Response:
+    otp.close(read_cookie(request, "challenge"), reason="replaced")
+    if is_code_required(user, request, is_trusted_device=is_trusted_device):
+        started = start_code(request, user, purpose=LOGIN, amr=amr, remember_me=remember_me)
+        return challenge_response(request, started.challenge, secret=started.secret)
+    return _open(request, user, amr=amr, remember_me=remember_me)
+
+
+def start_code(
+    request: AnyRequest, user: AbstractBaseUser, *, purpose: str, amr: Iterable[str], remember_me: bool = False
+) -> otp.Started:
+    """Open a challenge, within the limit of codes for each account."""
+    reserve("otp", str(user.pk))
+    return otp.start(user, purpose=purpose, request=request, amr=amr, remember_me=remember_me)
+
+
+def finish_log_in(request: AnyRequest, *, code: str, secret: str | None) -> Response:
+    """Approve the code of this browser's challenge and open its session. Raises ChallengeInvalid or OTPInvalid."""
+    challenge = otp.find(secret)
+    if challenge.purpose != LOGIN:
+        raise ChallengeInvalid
+    otp.verify(challenge, code, request=request)
+    user: Any = challenge.user
+    device = otp.trust_device(user, secret=read_cookie(request, "device"), request=request)
+    response = _open(request, user, amr=[*challenge.amr, "email"], remember_me=challenge.remember_me, device=device)
+    if not wants_tokens_in_body(request):
+        cookies.clear(response, "challenge")
+    return response
+
+
+def resend_code(request: AnyRequest, *, secret: str | None) -> Response:
+    """Mail a fresh code for this browser's challenge. Raises ChallengeInvalid, RateLimited, DeliveryUnavailable."""
+    challenge = otp.find(secret)
+    reserve("otp", str(challenge.user_id))
+    return challenge_response(request, otp.resend(challenge, request=request))
+
+
+def _open(
+    request: AnyRequest, user: AbstractBaseUser, *, amr: Iterable[str], remember_me: bool, device: str | None = None
+) -> Response:
+    old = _session_of(request)
+    with transaction.atomic(using=router.db_for_write(Session)):
+        if old is not None:
+            # ASVS 7.2.4: a sign-in replaces the browser's session, also another user's.
+            end_session(old.pk, user_id=old.user_id, reason="replaced")
+        session = open_session(user, request=request, amr=amr, remember_me=remember_me)
+    record(events.LOGIN_SUCCESS, request=request, user=user, session_id=session.pk, amr=session.amr)
+    return _session_response(request, session, user, issue(session), device=device)
+
+
+# --- going on ----------------------------------------------------------------------------------------
+
+
+def refresh(request: AnyRequest, *, token: str | None) -> Response:
+    """Exchange the refresh token for its successor. `token` is the one of the body, when bodies carry tokens."""
+    candidates = [token] if token else read_cookies(request, "refresh")
+    rotation = _rotate_first_genuine(request, candidates)
+    response = _session_response(request, rotation.session, rotation.session.user, rotation.tokens)
+    if len(candidates) > 1:
+        cookies.clear_duplicates(response)
+    return response
+
+
+def _rotate_first_genuine(request: AnyRequest, candidates: list[str]) -> Rotation:
+    for number, candidate in enumerate(candidates, start=1):
+        try:
+            return rotate(candidate, request=request)
+        except TokenInvalid:
+            if number == len(candidates):
+                raise
+    raise TokenInvalid
+
+
+# --- going away --------------------------------------------------------------------------------------
+
+
+def log_out(request: AnyRequest) -> Response:
+    """End the session of this request, if it has one, and clear what the browser holds. Always the same answer.
+
+    An explicit bearer token alone decides which session ends; TokenInvalid when it is garbled.
+    """
+    session = _session_of(request)
+    if session is not None:
+        end_session(session.pk, user_id=session.user_id, reason="sign_out")
+        user_logged_out.send(sender=session.user.__class__, request=plain_request(request), user=session.user)
+    otp.close(read_cookie(request, "challenge"), reason="sign_out")
+    response = _renderable(Response(status=204))
+    cookies.clear(response, "access", "refresh", "challenge")
+    if len(read_cookies(request, "refresh")) > 1:
+        cookies.clear_duplicates(response)
+    # Not "cookies": that would clear the whole registrable domain, the neighbours' too.
+    response.headers["Clear-Site-Data"] = '"cache", "storage"'
+    return response
+
+
+def _session_of(request: AnyRequest) -> Session | None:
+    """Return the session that this browser holds, dead or alive: by its refresh token, else its access token."""
+    token = bearer_token(request)
+    if token is not None:
+        return _session_of_access(token)
+    if has_explicit_credential(request):
+        return None
+    for candidate in read_cookies(request, "refresh"):
+        try:
+            return session_of_refresh_token(candidate)
+        except TokenInvalid:
+            continue
+    access = access_cookie(request)
+    if access is None or wants_tokens_in_body(request):
+        return None
+    try:
+        return _session_of_access(access)
+    except TokenInvalid:
+        return None
+
+
+def _session_of_access(token: str) -> Session | None:
+    claims = read_access_token(token)
+    return Session.objects.select_related("user").filter(pk=claims.session_id).first()
+
+
+# --- answers -----------------------------------------------------------------------------------------
+
+
+def _renderable(response: Response) -> Response:
+    # So that a plain Django view may return it; a DRF view puts its own renderer in.
+    response.accepted_renderer = JSONRenderer()
+    response.accepted_media_type = "application/json"
+    response.renderer_context = {}
+    return response
+
+
+def _session_response(
+    request: AnyRequest, session: Session, user: AbstractBaseUser, tokens: Tokens, *, device: str | None = None
+) -> Response:
+    body: dict[str, Any] = {
+        "status": "authenticated",
+        "user": user_body(user),
+        "session": session_body(session),
+        "access_expires_at": rfc3339(tokens.access_expires_at),
+    }
+    if wants_tokens_in_body(request):
+        body |= {"access_token": tokens.access, "refresh_token": tokens.refresh, "token_type": "Bearer"}
+        if device is not None:
+            body["device_token"] = device
+        return _renderable(Response(body))
+    response = _renderable(Response(body))
+    keep_until: datetime | None = session.idle_at if session.remember_me else None
+    cookies.write_tokens(response, tokens, keep_until=keep_until)
+    if device is not None:
+        cookies.write_device(response, device)
+    return response
+
+
+def challenge_response(request: AnyRequest, challenge: OTPChallenge, *, secret: str | None = None) -> Response:
+    """202: a code is on its way. `secret` is given once, when the challenge is new."""
+    body: dict[str, Any] = {"status": "otp_required", "challenge": challenge_body(challenge)}
+    if secret is not None and wants_tokens_in_body(request):
+        body["challenge_token"] = secret
+    response = _renderable(Response(body, status=202))
+    if secret is not None and not wants_tokens_in_body(request):
+        cookies.write_challenge(response, secret)
+    return response
+
+
+def copy_cookies(source: HttpResponse, target: HttpResponse) -> None:
+    """Move the cookies of `log_in()` or `log_out()` to an answer of your own."""
+    cookies.copy_cookies(source, target)

@@ -1,0 +1,28 @@
+"""Housekeeping, for Celery beat and for `manage.py secure_auth_purge`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from celery import shared_task
+from django.utils import timezone
+
+from django_secure_auth.audit.models import SecurityEvent
+from django_secure_auth.conf import conf
+from django_secure_auth.otp import services as otp
+from django_secure_auth.sessions import services as sessions
+
+KEEP_DAYS = 30
+"""Ended sessions and challenges stay so long by default, for whoever asks what happened last week."""
+
+
+@shared_task(name="django_secure_auth.tasks.purge", ignore_result=True)
+def purge(older_than_days: int = KEEP_DAYS) -> dict[str, int]:
+    """Delete sessions, challenges and devices that ended `older_than_days` ago, and events past `AUDIT_RETENTION`."""
+    now = timezone.now()
+    before = now - timedelta(days=older_than_days)
+    return {
+        "sessions": sessions.purge(before=before),
+        "challenges and devices": otp.purge(before=before),
+        "security events": SecurityEvent.objects.expire(before=now - conf.AUDIT_RETENTION),
+    }

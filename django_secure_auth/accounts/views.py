@@ -1,0 +1,224 @@
+"""HTTP's side of the stories: parse strictly, call one service, answer."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.http.response import HttpResponseBase
+from django.middleware.csrf import get_token
+from django.utils.cache import patch_vary_headers
+from django.utils.decorators import method_decorator
+from rest_framework.exceptions import NotFound
+from rest_framework.pagination import PageNumberPagination
+from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.views import APIView
+
+from django_secure_auth.accounts import cookies, services
+from django_secure_auth.accounts.serializers import (
+    ApproveSerializer,
+    LoginSerializer,
+    NothingSerializer,
+    RefreshSerializer,
+    ResendSerializer,
+    me_body,
+    profile_serializer,
+    session_row,
+)
+from django_secure_auth.audit import events
+from django_secure_auth.audit.services import record
+from django_secure_auth.exceptions import InvalidInput, Unauthenticated
+from django_secure_auth.kit.client_ip import address_prefix
+from django_secure_auth.problems import exception_handler, problem_response
+from django_secure_auth.ratelimit.services import LimitReached, reserve
+from django_secure_auth.rbac.permissions import RecentlyAuthenticated
+from django_secure_auth.request_scope import scope_of
+from django_secure_auth.sessions.models import Session
+from django_secure_auth.sessions.services import end_all, end_session
+from django_secure_auth.strict.parsers import EmptyFormParser, StrictJSONParser
+from django_secure_auth.tokens.authentication import JWTCookieAuthentication, bearer_token, enforce_csrf
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+# Non-atomic: a refusal has written something (an attempt, a revocation), and ATOMIC_REQUESTS would take it
+# back. The services open the transactions that they need.
+@method_decorator(transaction.non_atomic_requests, name="dispatch")
+class AuthView(APIView):
+    """Ground of our endpoints: JSON only, CSRF for anonymous callers too, never stored in a cache.
+
+    What a host configured for its own API (parsers, throttles, handlers) does not reach in here.
+    """
+
+    authentication_classes: Any = []
+    permission_classes: Any = [AllowAny]
+    parser_classes = [StrictJSONParser]
+    renderer_classes = [JSONRenderer]
+    throttle_classes = []
+    versioning_class = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if request.method not in _SAFE and not self.is_proven_without_cookies(request):
+            enforce_csrf(request)
+
+    def is_proven_without_cookies(self, request: Request) -> bool:
+        """Where no cookie is read there is nothing to forge. Signed-in views leave CSRF to the authentication."""
+        return cookies.wants_tokens_in_body(request)
+
+    def read(self, serializer_class: type[BaseSerializer[Any]], **kwargs: Any) -> Any:
+        serializer = serializer_class(data=self.request.data, **kwargs)
+        if not serializer.is_valid():
+            raise InvalidInput(errors=serializer.errors)
+        return serializer
+
+    def get_exception_handler(self) -> Any:
+        return exception_handler
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, LimitReached) and exc.is_first:
+            record(events.RATE_LIMIT, request=self.request, endpoint=self.request.path, limit=exc.limit)
+        if isinstance(exc, InvalidInput):
+            fields = sorted(exc.members.get("errors", {}))
+            record(events.INPUT_FAIL, request=self.request, endpoint=self.request.path, fields=fields)
+        return super().handle_exception(exc)
+
+    def finalize_response(
+        self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        response.headers["Cache-Control"] = "no-store"
+        patch_vary_headers(response, ("Cookie", "Authorization"))
+        return response
+
+
+class NoBodyView(AuthView):
+    """Takes nothing at all, or `{}`. An empty form is nothing too: what HTML and test clients send."""
+
+    parser_classes = [StrictJSONParser, EmptyFormParser]
+
+
+class SignedInView(AuthView):
+    authentication_classes = [JWTCookieAuthentication]
+    permission_classes: Any = [IsAuthenticated]
+
+    def is_proven_without_cookies(self, request: Request) -> bool:
+        return True  # the authentication class has asked for CSRF where the proof was a cookie
+
+
+class CSRFView(AuthView):
+    def get(self, request: Request) -> Response:
+        return Response({"csrf_token": get_token(request._request)})
+
+
+class LoginView(AuthView):
+    def post(self, request: Request) -> Response:
+        data = self.read(LoginSerializer).validated_data
+        in_body = cookies.wants_tokens_in_body(request)
+        return services.log_in_with_password(
+            request,
+            email=data["email"],
+            password=data["password"],
+            remember_me=data["remember_me"],
+            device=data.get("device_token") if in_body else cookies.read_cookie(request, "device"),
+        )
+
+
+def _challenge_secret(request: Request, data: dict[str, Any]) -> str | None:
+    in_body = cookies.wants_tokens_in_body(request)
+    return data.get("challenge_token") if in_body else cookies.read_cookie(request, "challenge")
+
+
+class OTPApproveView(AuthView):
+    def post(self, request: Request) -> Response:
+        data = self.read(ApproveSerializer).validated_data
+        return services.finish_log_in(request, code=data["otp_code"], secret=_challenge_secret(request, data))
+
+
+class OTPResendView(NoBodyView):
+    def post(self, request: Request) -> Response:
+        data = self.read(ResendSerializer).validated_data
+        return services.resend_code(request, secret=_challenge_secret(request, data))
+
+
+class RefreshView(NoBodyView):
+    def post(self, request: Request) -> Response:
+        data = self.read(RefreshSerializer).validated_data
+        reserve("refresh", address_prefix(scope_of(request).ip_address), fail_open=True)
+        in_body = cookies.wants_tokens_in_body(request)
+        if not in_body and not cookies.read_cookies(request, "refresh"):
+            raise Unauthenticated
+        try:
+            return services.refresh(request, token=data.get("refresh_token") if in_body else None)
+        except Unauthenticated as refusal:
+            response = problem_response(refusal, request)
+            if not in_body:
+                cookies.clear(response, "access", "refresh")  # or the browser would try for ever
+                cookies.clear_duplicates(response)
+            return response
+
+
+class LogoutView(NoBodyView):
+    def is_proven_without_cookies(self, request: Request) -> bool:
+        return super().is_proven_without_cookies(request) or bearer_token(request) is not None
+
+    def post(self, request: Request) -> Response:
+        self.read(NothingSerializer)
+        return services.log_out(request)
+
+
+class MeView(SignedInView):
+    def get(self, request: Request) -> Response:
+        return Response(me_body(request.user))
+
+    def patch(self, request: Request) -> Response:
+        serializer = self.read(profile_serializer(), instance=request.user, partial=True)
+        if serializer.validated_data:
+            serializer.save()
+        return Response(me_body(request.user))
+
+
+class _Pages(PageNumberPagination):
+    page_size = 100
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response({"results": data, "next": self.get_next_link(), "previous": self.get_previous_link()})
+
+
+class SessionListView(SignedInView):
+    def get_permissions(self) -> list[BasePermission]:
+        recent: list[BasePermission] = [RecentlyAuthenticated()] if self.request.method == "DELETE" else []
+        return [*super().get_permissions(), *recent]
+
+    def get(self, request: Request) -> Response:
+        pages = _Pages()
+        living = Session.objects.for_user(request.user).alive().order_by("-created_at", "-pk")
+        page = pages.paginate_queryset(living, request, view=self) or []
+        current = request.auth.session_id
+        return pages.get_paginated_response([session_row(row, current=row.pk == current) for row in page])
+
+    def delete(self, request: Request) -> Response:
+        self.read(NothingSerializer)
+        end_all(request.user, reason="ended_by_user", keep=request.auth.session_id)
+        return Response(status=204)
+
+
+class SessionDetailView(SignedInView):
+    permission_classes = [IsAuthenticated, RecentlyAuthenticated]
+
+    def delete(self, request: Request, session_id: UUID) -> Response:
+        self.read(NothingSerializer)
+        session = Session.objects.for_user(request.user).alive().filter(pk=session_id).first()
+        if session is None:
+            raise NotFound
+        end_session(session.pk, user_id=request.user.pk, reason="ended_by_user")
+        response = Response(status=204)
+        if session.pk == request.auth.session_id:
+            cookies.clear(response, "access", "refresh")
+        return response
+

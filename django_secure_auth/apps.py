@@ -1,0 +1,39 @@
+"""AppConfig: registers checks, and watches the user model on behalf of the state cache."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.contrib.admin import apps as admin_apps
+from django.core import checks
+from django.db.models.signals import post_save, pre_delete
+
+
+class SecureAuthConfig(AppConfig):
+    name = "django_secure_auth"
+    label = "django_secure_auth"
+    verbose_name = "Secure auth"
+    default = True
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        # Models are there from here on, not earlier.
+        from django.contrib.auth import get_user_model  # noqa: PLC0415  # needs the app registry
+
+        from django_secure_auth.checks import run_checks  # noqa: PLC0415  # needs the app registry
+        from django_secure_auth.sessions.models import Session  # noqa: PLC0415  # needs the app registry
+        from django_secure_auth.sessions.state import (  # noqa: PLC0415  # needs the app registry
+            on_session_deleted,
+            on_user_saved,
+        )
+
+        post_save.connect(on_user_saved, sender=get_user_model(), dispatch_uid="secure_auth.user_saved")
+        pre_delete.connect(on_session_deleted, sender=Session, dispatch_uid="secure_auth.session_deleted")
+        for function, is_deploy in run_checks:
+            checks.register(function, "secure_auth", deploy=is_deploy)
+
+
+class SecureAdminConfig(admin_apps.AdminConfig):
+    """Put it into INSTALLED_APPS in the place of `django.contrib.admin`: staff then sign in with a code."""
+
+    default = False
+    default_site = "django_secure_auth.accounts.admin.SecureAdminSite"

@@ -1,0 +1,1 @@
+"""Security events: one registry, one writer, one table, one log line each."""

@@ -1,0 +1,73 @@
+"""Every event that the package writes. To add one, add a line here and record it.
+
+`name` is the finer name of the OWASP logging vocabulary where that has one; `kind` decides the severity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """`event_type` of a log line and of a row."""
+
+    AUTH_SUCCESS = "auth_success"
+    AUTH_FAILURE = "auth_failure"
+    AUTHZ_FAILURE = "authz_failure"
+    RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
+    VALIDATION_FAILURE = "validation_failure"
+    SUSPICIOUS_REQUEST = "suspicious_request"
+
+
+SEVERITY: dict[Kind, str] = {
+    Kind.AUTH_SUCCESS: "INFO",
+    Kind.AUTH_FAILURE: "MEDIUM",
+    Kind.AUTHZ_FAILURE: "MEDIUM",
+    Kind.RATE_LIMIT_EXCEEDED: "MEDIUM",
+    Kind.VALIDATION_FAILURE: "LOW",
+    Kind.SUSPICIOUS_REQUEST: "HIGH",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A kind of thing that happens: its stable name, its type, and one sentence for people."""
+
+    name: str
+    kind: Kind
+    message: str
+
+    @property
+    def severity(self) -> str:
+        return SEVERITY[self.kind]
+
+
+LOGIN_SUCCESS = Event("authn_login_success", Kind.AUTH_SUCCESS, "Signed in")
+LOGIN_FAIL = Event("authn_login_fail", Kind.AUTH_FAILURE, "Sign-in refused")
+OTP_SENT = Event("authn_otp_sent", Kind.AUTH_SUCCESS, "A code was mailed")
+OTP_UNDELIVERED = Event("authn_otp_undelivered", Kind.SUSPICIOUS_REQUEST, "A code could not be mailed")
+OTP_APPROVED = Event("authn_otp_approved", Kind.AUTH_SUCCESS, "A mailed code was approved")
+OTP_FAIL = Event("authn_otp_fail", Kind.AUTH_FAILURE, "A mailed code was refused")
+OTP_FAIL_MAX = Event("authn_otp_fail_max", Kind.SUSPICIOUS_REQUEST, "Right password, but all tries of a code used up")
+TOKEN_CREATED = Event("authn_token_created", Kind.AUTH_SUCCESS, "Tokens were issued")
+TOKEN_RENEWED = Event("session_renewed", Kind.AUTH_SUCCESS, "A session was refreshed")
+TOKEN_REUSE = Event("authn_token_reuse", Kind.SUSPICIOUS_REQUEST, "A refresh token was used twice: session ended")
+TOKEN_FUTURE = Event(
+    "authn_token_future", Kind.SUSPICIOUS_REQUEST, "A genuine refresh token is ahead of its session: restored backup?"
+)
+SESSION_CREATED = Event("session_created", Kind.AUTH_SUCCESS, "A session was opened")
+SESSION_ENDED = Event("authn_token_revoked", Kind.AUTH_SUCCESS, "A session was ended")
+SESSION_EXPIRED = Event("session_expired", Kind.AUTH_SUCCESS, "A session of Django's timed out")
+SESSION_USE_AFTER_END = Event("session_use_after_expire", Kind.AUTH_FAILURE, "An ended session was used")
+CSRF_FAIL = Event("malicious_csrf", Kind.SUSPICIOUS_REQUEST, "A request failed the CSRF check")
+AUTHZ_FAIL = Event("authz_fail", Kind.AUTHZ_FAILURE, "Access refused")
+RATE_LIMIT = Event("excess_rate_limit_exceeded", Kind.RATE_LIMIT_EXCEEDED, "A rate limit was reached")
+INPUT_FAIL = Event("input_validation_fail", Kind.VALIDATION_FAILURE, "Input was refused")
+SUSPICIOUS = Event("suspicious_request", Kind.SUSPICIOUS_REQUEST, "A request looks like an attack")
+DEVICE_TRUSTED = Event("authn_device_trusted", Kind.AUTH_SUCCESS, "A device was trusted")
+
+
+def registered() -> dict[str, Event]:
+    """Return all events of this page by name."""
+    return {value.name: value for value in globals().values() if isinstance(value, Event)}

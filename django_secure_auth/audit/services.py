@@ -1,0 +1,141 @@
+"""Write an event: one log line at once, one row that survives a rolled-back request."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.db import models, router
+
+from django_secure_auth.audit import events
+from django_secure_auth.audit.events import Event
+from django_secure_auth.audit.models import SecurityEvent
+from django_secure_auth.kit.redact import redact_mapping
+from django_secure_auth.request_scope import AnyRequest, after_transaction, current_scope, scope_of
+
+logger = logging.getLogger("django_secure_auth.security")
+_LEVEL = {"INFO": logging.INFO, "LOW": logging.INFO, "MEDIUM": logging.WARNING, "HIGH": logging.ERROR}
+
+# `sid`: the redaction hides whatever is called session id, since Django's is a credential. Ours is a name.
+_IN_LINE = {
+    "user_id": "user_id",
+    "actor_id": "actor_id",
+    "sid": "session_id",
+    "ip_address": "ip_address",
+    "user_agent": "user_agent",
+}
+
+
+def _id_of(thing: Any) -> str:
+    """Ids, never names: an address in the trail would outlive the account."""
+    return "" if thing is None else str(thing.pk if isinstance(thing, models.Model) else thing)[:64]
+
+
+def record(
+    event: Event,
+    *,
+    request: AnyRequest | None = None,
+    user: Any = None,
+    actor: Any = None,
+    session_id: Any = None,
+    ip_address: str | None = None,
+    **details: Any,
+) -> None:
+    """Write `event` to the log and to the table; `user` and `actor` are users or their ids.
+
+    The line is written at once; the row is written when the request's transaction has ended, so that the
+    refusal which it tells of cannot erase it. Details are redacted before they go anywhere. A table that
+    cannot be written is logged and stops nobody: the line stands.
+    """
+    scope = scope_of(request) if request is not None else current_scope()
+    safe_details = redact_mapping(details)
+    row = SecurityEvent(
+        event_type=event.kind.value,
+        event=event.name,
+        severity=event.severity,
+        message=event.message,
+        user_id=_id_of(user),
+        actor_id=_id_of(actor if actor is not None else user),
+        session_id=_id_of(session_id),
+        ip_address=(ip_address or (scope.ip_address if scope else "") or "")[:45],
+        user_agent=scope.user_agent if scope else "",
+        request_id=scope.request_id if scope else "",
+        details=safe_details,
+    )
+    _write_line(event, row)
+    after_transaction(lambda: _write_row(row), using=router.db_for_write(SecurityEvent))
+
+
+def _write_line(event: Event, row: SecurityEvent) -> None:
+    level = _LEVEL[event.severity]
+    if not logger.isEnabledFor(level):
+        return
+    named = {name: value for name, column in _IN_LINE.items() if (value := getattr(row, column))}
+    logger.log(
+        level,
+        "%s",
+        event.message,
+        extra={
+            "event_type": event.kind.value,
+            "event": event.name,
+            "severity": event.severity,
+            "request_id": row.request_id or None,
+            "details": {**named, **row.details},
+        },
+    )
+
+
+def _write_row(row: SecurityEvent) -> None:
+    try:
+        row.save(force_insert=True)
+    except Exception:
+        logger.exception("A security event could not be stored; its log line stands.")
+
+
+class SecurityLogger:
+    """The events of the field in plain words, for a host's own code.
+
+    `ip_address` defaults to that of the request in progress.
+    """
+
+    def log_auth_success(self, *, user: Any = None, ip_address: str | None = None, **details: Any) -> None:
+        record(events.LOGIN_SUCCESS, user=user, ip_address=ip_address, **details)
+
+    def log_auth_failure(
+        self, *, user: Any = None, reason: str = "", ip_address: str | None = None, **details: Any
+    ) -> None:
+        record(events.LOGIN_FAIL, user=user, ip_address=ip_address, reason=reason, **details)
+
+    def log_authz_failure(
+        self,
+        *,
+        user: Any = None,
+        resource: str = "",
+        required_roles: Any = (),
+        ip_address: str | None = None,
+        **details: Any,
+    ) -> None:
+        record(
+            events.AUTHZ_FAIL,
+            user=user,
+            ip_address=ip_address,
+            resource=resource,
+            required_roles=list(required_roles),
+            **details,
+        )
+
+    def log_rate_limit(
+        self, *, endpoint: str = "", ip_address: str | None = None, limit: str = "", **details: Any
+    ) -> None:
+        record(events.RATE_LIMIT, ip_address=ip_address, endpoint=endpoint, limit=limit, **details)
+
+    def log_validation_failure(
+        self, *, endpoint: str = "", errors: Any = (), ip_address: str | None = None, **details: Any
+    ) -> None:
+        record(events.INPUT_FAIL, ip_address=ip_address, endpoint=endpoint, errors=errors, **details)
+
+    def log_suspicious(self, *, description: str = "", ip_address: str | None = None, **details: Any) -> None:
+        record(events.SUSPICIOUS, ip_address=ip_address, description=description, **details)
+
+
+security_logger = SecurityLogger()

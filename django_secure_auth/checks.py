@@ -1,0 +1,223 @@
+"""System checks: a misconfiguration has an id, a message, a hint and a page. Ids are stable.
+
+Errors (`E`) stop `check`, `migrate` and `runserver`; warnings (`W`) of a production kind run with `--deploy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
+from django.core.cache import caches
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.checks import CheckMessage, Error, Warning
+from django.core.exceptions import FieldDoesNotExist
+
+from django_secure_auth.conf import conf, declared
+from django_secure_auth.kit.keys import is_weak_secret
+from django_secure_auth.mail import uses_celery
+
+MIDDLEWARE_HEADERS = "django_secure_auth.headers.middleware.SecurityHeadersMiddleware"
+MIDDLEWARE_IDLE = "django_secure_auth.sessions.middleware.IdleTimeoutMiddleware"
+MIDDLEWARE_AUTH = "django.contrib.auth.middleware.AuthenticationMiddleware"
+MIDDLEWARE_CSRF = "django.middleware.csrf.CsrfViewMiddleware"
+_MIN_SECRET = 32
+
+
+def _error(number: int, message: str, hint: str) -> Error:
+    return Error(message, hint=hint, id=f"secure_auth.E{number:03d}")
+
+
+def _warning(number: int, message: str, hint: str) -> Warning:
+    return Warning(message, hint=hint, id=f"secure_auth.W{number:03d}")
+
+
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """E001 to E002: misspelt and ill-typed settings."""
+    found: list[CheckMessage] = []
+    configured = getattr(django_settings, "DJANGO_SECURE_AUTH", None) or {}
+    if not isinstance(configured, dict):
+        return [_error(2, "DJANGO_SECURE_AUTH must be a dict.", "Write DJANGO_SECURE_AUTH = {'OTP_POLICY': 'always'}.")]
+    known = {setting.name: setting for setting in declared()}
+    for name, value in configured.items():
+        if name not in known:
+            near = get_close_matches(str(name), known, n=1)
+            guess = f"Did you mean {near[0]!r}? " if near else ""
+            hint = f"{guess}The settings are: {', '.join(sorted(known))}."
+            found.append(_error(1, f"DJANGO_SECURE_AUTH has no setting {name!r}.", hint))
+            continue
+        complaint = known[name].judge(value)
+        if complaint:
+            found.append(_error(2, f"DJANGO_SECURE_AUTH[{name!r}] {complaint}", known[name].text))
+    return found
+
+
+def _if_settings_hold(check: Callable[[], Iterable[CheckMessage]]) -> Callable[..., list[CheckMessage]]:
+    """Other checks read settings; an ill-typed one has its own message, which must not be buried in a traceback."""
+
+    def run(**_: Any) -> list[CheckMessage]:
+        return [] if check_settings() else list(check())
+
+    run.__doc__ = check.__doc__
+    return run
+
+
+def _find_combinations() -> Iterable[CheckMessage]:
+    """E003 to E009: settings that contradict each other or the project."""
+    if not conf.COOKIE_SECURE and not django_settings.DEBUG:
+        yield _error(
+            3,
+            "COOKIE_SECURE is False and DEBUG is off: session cookies would travel in clear.",
+            "Serve over https and remove COOKIE_SECURE.",
+        )
+    pairs = (
+        ("SESSION_IDLE_TIMEOUT", "SESSION_ABSOLUTE_TIMEOUT"),
+        ("REMEMBER_IDLE_TIMEOUT", "REMEMBER_ABSOLUTE_TIMEOUT"),
+        ("ACTIVITY_INTERVAL", "SESSION_IDLE_TIMEOUT"),
+        ("STEP_UP_MAX_AGE", "SESSION_ABSOLUTE_TIMEOUT"),
+        ("ACCESS_TOKEN_TTL", "SESSION_ABSOLUTE_TIMEOUT"),
+    )
+    for shorter, longer in pairs:
+        if getattr(conf, shorter) > getattr(conf, longer):
+            yield _error(4, f"{shorter} is longer than {longer}.", f"Make {shorter} at most as long as {longer}.")
+    for name in ("STATE_CACHE", "RATE_LIMIT_CACHE"):
+        alias = getattr(conf, name)
+        if alias is not None and alias not in django_settings.CACHES:
+            yield _error(
+                5, f"{name} names the cache {alias!r}, which CACHES does not have.", "Add it to CACHES, or name another."
+            )
+    if conf.STATE_CACHE in django_settings.CACHES and isinstance(caches[str(conf.STATE_CACHE)], LocMemCache):
+        yield _error(
+            6,
+            "STATE_CACHE is a local-memory cache: each process has its own, and a revocation would reach one of them.",
+            "Name a shared cache (Redis, Memcached, database), or leave STATE_CACHE unset.",
+        )
+    if isinstance(caches[conf.RATE_LIMIT_CACHE], DummyCache):
+        yield _error(
+            7, "RATE_LIMIT_CACHE is a dummy cache, which counts nothing.", "Name a cache that keeps what it is told."
+        )
+    yield from _find_user_model()
+
+
+def _find_user_model() -> Iterable[CheckMessage]:
+    model = get_user_model()
+    try:
+        model._meta.get_field(model.get_email_field_name())
+    except FieldDoesNotExist:
+        yield _error(
+            8,
+            f"The user model {model._meta.label} has no e-mail field.",
+            "Add one and name it in EMAIL_FIELD, or start from accounts.models.AbstractEmailUser.",
+        )
+
+
+def _find_installation() -> Iterable[CheckMessage]:
+    """E010 to E014, W010 to W012: what the quick start installs."""
+    middleware = list(django_settings.MIDDLEWARE)
+    if MIDDLEWARE_IDLE not in middleware:
+        yield _error(
+            10,
+            "IdleTimeoutMiddleware is not installed: Django sessions do not time out, and events of rolled-back "
+            "requests are lost.",
+            f"Add {MIDDLEWARE_IDLE!r} to MIDDLEWARE, after Django's authentication.",
+        )
+    elif MIDDLEWARE_AUTH in middleware and middleware.index(MIDDLEWARE_IDLE) < middleware.index(MIDDLEWARE_AUTH):
+        yield _error(
+            11, "IdleTimeoutMiddleware stands before Django's authentication.", "Move it behind AuthenticationMiddleware."
+        )
+    if MIDDLEWARE_HEADERS not in middleware:
+        yield _warning(
+            10, "SecurityHeadersMiddleware is not installed.", f"Put {MIDDLEWARE_HEADERS!r} first in MIDDLEWARE."
+        )
+    elif middleware[0] != MIDDLEWARE_HEADERS:
+        yield _warning(
+            11,
+            "SecurityHeadersMiddleware is not the first: answers of the middleware before it go without headers.",
+            "Put it first in MIDDLEWARE.",
+        )
+    if MIDDLEWARE_CSRF not in middleware:
+        yield _error(
+            12,
+            "CsrfViewMiddleware is not installed: no browser ever gets a CSRF token, so nobody can sign in.",
+            f"Add {MIDDLEWARE_CSRF!r} to MIDDLEWARE.",
+        )
+    handler = getattr(django_settings, "REST_FRAMEWORK", {}).get("EXCEPTION_HANDLER")
+    if handler != "django_secure_auth.problems.exception_handler":
+        yield _warning(
+            12,
+            "REST_FRAMEWORK['EXCEPTION_HANDLER'] is not ours: your own views answer errors in another shape.",
+            "Set it to 'django_secure_auth.problems.exception_handler'.",
+        )
+    if apps.is_installed("django.contrib.admin") and not _admin_asks_for_codes():
+        yield _warning(
+            13,
+            "Staff sign in to Django's admin with a password alone.",
+            "Replace 'django.contrib.admin' in INSTALLED_APPS by 'django_secure_auth.apps.SecureAdminConfig'.",
+        )
+
+
+def _admin_asks_for_codes() -> bool:
+    site = getattr(apps.get_app_config("admin"), "default_site", "")
+    return bool(site == "django_secure_auth.accounts.admin.SecureAdminSite")
+
+
+def _find_production() -> Iterable[CheckMessage]:
+    """W001 to W008, with `--deploy`: safe to try, not yet to serve."""
+    if conf.SIGNING_KEYS is None or conf.ENCRYPTION_KEYS is None:
+        yield _warning(
+            1,
+            "Keys are derived from SECRET_KEY.",
+            "Make keys of their own with `manage.py secure_auth_keys generate` and set SIGNING_KEYS and ENCRYPTION_KEYS.",
+        )
+    for secret in (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS):
+        if len(secret) < _MIN_SECRET or is_weak_secret(str(secret).encode()):
+            yield _warning(
+                2, "SECRET_KEY or one of its fallbacks is short or well known.", "Make one: `secrets.token_urlsafe(50)`."
+            )
+            break
+    if not uses_celery():
+        yield _warning(
+            3,
+            "Mail is sent in process: a slow mail server holds up sign-in, and nothing is tried again.",
+            "Configure a broker for Celery, or set MAIL_DELIVERY to 'inline' and silence this check.",
+        )
+    if isinstance(caches[conf.RATE_LIMIT_CACHE], LocMemCache):
+        yield _warning(
+            4,
+            "RATE_LIMIT_CACHE is local memory: each worker process has limits of its own.",
+            "Name a shared cache, such as Redis.",
+        )
+    if conf.BASE_URL is None:
+        yield _warning(5, "BASE_URL is not set: mails do not name your site.", "Set BASE_URL = 'https://example.com'.")
+    if not conf.TRUSTED_PROXIES and "HTTP_X_FORWARDED_PROTO" in (
+        getattr(django_settings, "SECURE_PROXY_SSL_HEADER", None) or ()
+    ):
+        yield _warning(
+            6,
+            "The site is behind a proxy (SECURE_PROXY_SSL_HEADER), but TRUSTED_PROXIES is 0: every caller has the "
+            "proxy's address, and shares its limits.",
+            "Set TRUSTED_PROXIES to the proxies' networks.",
+        )
+    if conf.OTP_POLICY == "never":
+        yield _warning(
+            7, "OTP_POLICY is 'never': a password alone signs in from any device.", "Use 'new_device' or 'always'."
+        )
+
+
+check_combinations = _if_settings_hold(_find_combinations)
+check_installation = _if_settings_hold(_find_installation)
+check_production = _if_settings_hold(_find_production)
+
+run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
+    (check_settings, False),
+    (check_combinations, False),
+    (check_installation, False),
+    (check_production, True),
+)
+
+__all__ = ["check_combinations", "check_installation", "check_production", "check_settings", "run_checks"]

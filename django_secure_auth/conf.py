@@ -1,0 +1,379 @@
+"""Every setting, declared once: name, type, default, help and bounds.
+
+A project sets `DJANGO_SECURE_AUTH = {"OTP_TTL": timedelta(minutes=3)}`. Values are read when they are
+needed, never at import, so that `override_settings` works for each; `secure_auth.E001` and `E002` name
+misspelt and ill-typed ones at start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, Generic, Self, TypeVar, overload
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+from django_secure_auth.kit.client_ip import parse_trusted_proxies
+from django_secure_auth.kit.jwt import Key, KeyRing
+from django_secure_auth.kit.keys import Secret, SecretRing, b64decode, derive
+from django_secure_auth.kit.rate import Rate
+
+T = TypeVar("T")
+Complaint = str | None
+
+_MISSING = object()
+
+
+class Setting(Generic[T]):
+    """One setting. Reading it gives the project's value or the default, and refuses an ill-typed one."""
+
+    def __init__(self, default: T, *, judge: Callable[[Any], Complaint], text: str) -> None:
+        self.default = default
+        self.judge = judge
+        self.text = text
+        self._approved: object = _MISSING
+
+    def __set_name__(self, owner: type[object], name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type[object]) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type[object]) -> T: ...
+    def __get__(self, instance: object | None, owner: type[object]) -> T | Self:
+        if instance is None:
+            return self
+        value = _configured().get(self.name, _MISSING)
+        if value is _MISSING:
+            return self.default
+        # Judged once per value: the identity of an approved value is remembered, since this is read on
+        # the path of every request.
+        if value is not self._approved:
+            complaint = self.judge(value)
+            if complaint:
+                raise ImproperlyConfigured(f"DJANGO_SECURE_AUTH[{self.name!r}] {complaint}")
+            self._approved = value
+        return self.merge(value)
+
+    def merge(self, value: Any) -> T:
+        merged: T = value
+        return merged
+
+
+class RateLimitsSetting(Setting[dict[str, str]]):
+    """A project names only the limits that it changes; the others keep their default."""
+
+    def merge(self, value: dict[str, str]) -> dict[str, str]:
+        return {**self.default, **value}
+
+
+def _configured() -> Mapping[str, Any]:
+    value = getattr(django_settings, "DJANGO_SECURE_AUTH", None) or {}
+    if not isinstance(value, Mapping):
+        raise ImproperlyConfigured("DJANGO_SECURE_AUTH must be a dict of settings.")
+    return value
+
+
+# --- judges: each returns what is wrong, or None ---------------------------------------------------
+
+
+def _a_duration(low: timedelta, high: timedelta) -> Callable[[Any], Complaint]:
+    def judge(value: Any) -> Complaint:
+        if not isinstance(value, timedelta):
+            return f"must be a timedelta, not {type(value).__name__}."
+        return None if low <= value <= high else f"must be between {low} and {high}."
+
+    return judge
+
+
+def _an_int(low: int, high: int) -> Callable[[Any], Complaint]:
+    def judge(value: Any) -> Complaint:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return f"must be an int, not {type(value).__name__}."
+        return None if low <= value <= high else f"must be between {low} and {high}."
+
+    return judge
+
+
+def _a_bool(value: Any) -> Complaint:
+    return None if isinstance(value, bool) else f"must be True or False, not {type(value).__name__}."
+
+
+def _a_text(value: Any) -> Complaint:
+    return None if isinstance(value, str) and value.strip() else "must be a non-empty string."
+
+
+def _a_text_or_none(value: Any) -> Complaint:
+    return None if value is None else _a_text(value)
+
+
+def _one_of(*choices: str) -> Callable[[Any], Complaint]:
+    def judge(value: Any) -> Complaint:
+        return None if value in choices else f"must be one of {', '.join(map(repr, choices))}."
+
+    return judge
+
+
+def _a_cookie_prefix(value: Any) -> Complaint:
+    fine = isinstance(value, str) and value.isascii() and value.replace("_", "").replace("-", "").isalnum()
+    return None if fine else "must consist of ASCII letters, digits, '-' and '_'."
+
+
+def _a_policy(value: Any) -> Complaint:
+    if callable(value) or value in ("new_device", "always", "never"):
+        return None
+    return "must be 'new_device', 'always', 'never' or a callable (user, request) -> bool."
+
+
+def _proxies(value: Any) -> Complaint:
+    try:
+        parse_trusted_proxies(tuple(value) if isinstance(value, list) else value)
+    except (ValueError, TypeError) as error:
+        return f"must be a count or a list of CIDRs: {error}."
+    return None
+
+
+def _rates(value: Any) -> Complaint:
+    if not isinstance(value, dict):
+        return f"must be a dict, not {type(value).__name__}."
+    for name, rate in value.items():
+        if name not in DEFAULT_RATE_LIMITS:
+            return f"has no limit {name!r}; the limits are {', '.join(sorted(DEFAULT_RATE_LIMITS))}."
+        try:
+            Rate.parse(rate)
+        except ValueError as error:
+            return f"[{name!r}]: {error}."
+    return None
+
+
+FORBIDDEN_PROFILE_FIELDS = frozenset(
+    {"id", "pk", "password", "is_active", "is_staff", "is_superuser", "groups", "user_permissions", "last_login"}
+)
+
+
+def _profile_fields(value: Any) -> Complaint:
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+        return "must be a list of field names."
+    bad = sorted(name for name in value if name in FORBIDDEN_PROFILE_FIELDS or "email" in name)
+    return f"may not name {', '.join(bad)}: credentials and privileges are not profile." if bad else None
+
+
+def _a_signing_key(entry: dict[str, Any]) -> Key:
+    kid, alg, key = entry["kid"], entry["alg"], entry["key"]
+    if isinstance(key, dict):
+        return Key.from_jwk({"kid": kid, "alg": alg, **key})
+    if alg == "HS256":
+        return Key.from_secret(kid=kid, secret=b64decode(key.rstrip("=")))
+    return Key.from_pem(kid=kid, alg=alg, pem=key)
+
+
+def _signing_keys(value: Any) -> Complaint:
+    if value is None:
+        return None
+    try:
+        ring = KeyRing([_a_signing_key(entry) for entry in value])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        # Only our own messages are shown: they never hold key material.
+        reason = str(error) if type(error) is ValueError else "each entry is {'kid', 'alg', 'key'}"
+        return f"cannot be read: {reason}."
+    return None if ring.first.can_sign else "must begin with a key that can sign (RS256 only verifies)."
+
+
+def _encryption_keys(value: Any) -> Complaint:
+    if value is None:
+        return None
+    try:
+        secrets = [Secret(entry["kid"], b64decode(entry["key"].rstrip("="))) for entry in value]
+        SecretRing(secrets)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "must be a list of {'kid': str, 'key': URL-safe base64} with distinct kids."
+    return None if all(len(secret.value) == 32 for secret in secrets) else "must hold keys of exactly 32 bytes."
+
+
+DEFAULT_RATE_LIMITS: dict[str, str] = {
+    "login_account": "10/15m",
+    "login_device": "10/15m",
+    "login_address": "60/15m",
+    "otp": "20/15m",
+    "refresh": "600/15m",
+}
+
+_SECOND, _MINUTE, _DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
+
+
+class Conf:
+    """All settings of the package. `conf.OTP_TTL` is the live value, `Conf.OTP_TTL` its declaration."""
+
+    # keys
+    SIGNING_KEYS = Setting[list[dict[str, Any]] | None](
+        None,
+        judge=_signing_keys,
+        text="Keys of access tokens, a list of `{'kid', 'alg', 'key'}`: the first signs, all verify. `key` is "
+        "URL-safe base64 for HS256, a PEM or JWK for EdDSA, ES256, PS256 and (verify only) RS256. "
+        "None: derived from SECRET_KEY and SECRET_KEY_FALLBACKS.",
+    )
+    ENCRYPTION_KEYS = Setting[list[dict[str, str]] | None](
+        None,
+        judge=_encryption_keys,
+        text="Root keys, a list of `{'kid', 'key'}` of 32 bytes in URL-safe base64; the first is used, all are "
+        "understood. Refresh tokens, codes and stored digests take their own key from them (HKDF, one label per "
+        "purpose). None: derived from SECRET_KEY and SECRET_KEY_FALLBACKS.",
+    )
+    ISSUER = Setting("django-secure-auth", judge=_a_text, text="`iss` of access tokens.")
+    AUDIENCE = Setting("django-secure-auth", judge=_a_text, text="`aud` of access tokens.")
+    BASE_URL = Setting[str | None](
+        None, judge=_a_text_or_none, text="Public URL of the site, for links and names in mails; never the Host header."
+    )
+    # cookies
+    COOKIE_PREFIX = Setting("secure_auth", judge=_a_cookie_prefix, text="Middle part of the cookie names.")
+    COOKIE_SECURE = Setting(
+        True, judge=_a_bool, text="`Secure` and the `__Host-`/`__Secure-` names. False only with DEBUG (plain http)."
+    )
+    ACCESS_COOKIE_SAMESITE = Setting("Lax", judge=_one_of("Lax", "Strict"), text="`SameSite` of the access cookie.")
+    # tokens
+    ACCESS_TOKEN_TTL = Setting(
+        5 * _MINUTE, judge=_a_duration(10 * _SECOND, 15 * _MINUTE), text="Life of an access token."
+    )
+    CLOCK_LEEWAY = Setting(timedelta(0), judge=_a_duration(timedelta(0), 30 * _SECOND), text="Tolerated clock skew.")
+    REFRESH_GRACE = Setting(
+        10 * _SECOND,
+        judge=_a_duration(timedelta(0), 60 * _SECOND),
+        text="How long after a rotation the previous refresh token still gets the same successor.",
+    )
+    ALLOW_TOKEN_IN_BODY = Setting(
+        False, judge=_a_bool, text="Let a client that sends `X-Token-Transport: body` have its tokens in the body."
+    )
+    # sessions
+    SESSION_IDLE_TIMEOUT = Setting(
+        30 * _MINUTE, judge=_a_duration(_MINUTE, 30 * _DAY), text="A session ends when unused for so long."
+    )
+    SESSION_ABSOLUTE_TIMEOUT = Setting(
+        timedelta(hours=12), judge=_a_duration(_MINUTE, 30 * _DAY), text="A session ends so long after sign-in."
+    )
+    REMEMBER_IDLE_TIMEOUT = Setting(
+        14 * _DAY, judge=_a_duration(_MINUTE, 30 * _DAY), text="Idle limit of a session with remember-me."
+    )
+    REMEMBER_ABSOLUTE_TIMEOUT = Setting(
+        30 * _DAY, judge=_a_duration(_MINUTE, 30 * _DAY), text="Absolute limit of a session with remember-me."
+    )
+    ACTIVITY_INTERVAL = Setting(
+        60 * _SECOND,
+        judge=_a_duration(_SECOND, 15 * _MINUTE),
+        text="Last-seen is written at most once in so long; the idle check grants as much.",
+    )
+    MAX_SESSIONS_PER_USER = Setting(0, judge=_an_int(0, 10_000), text="The oldest session ends; 0 is no limit.")
+    STATE_CACHE = Setting[str | None](
+        None, judge=_a_text_or_none, text="Alias of a shared cache for session states; None reads the database."
+    )
+    STATE_MAX_AGE = Setting(
+        timedelta(0),
+        judge=_a_duration(timedelta(0), 60 * _SECOND),
+        text="How old a process-local copy of a session's state may be; revocation is late by as much.",
+    )
+    STEP_UP_MAX_AGE = Setting(
+        5 * _MINUTE, judge=_a_duration(_SECOND, timedelta(hours=12)), text="What counts as a recent proof of identity."
+    )
+    # codes
+    OTP_POLICY = Setting[str | Callable[[Any, Any], bool]](
+        "new_device",
+        judge=_a_policy,
+        text="Who needs an e-mailed code: 'new_device', 'always', 'never', or a callable (user, request) -> bool. "
+        "Staff always need one.",
+    )
+    OTP_LENGTH = Setting(6, judge=_an_int(6, 9), text="Digits of a code.")
+    OTP_TTL = Setting(5 * _MINUTE, judge=_a_duration(30 * _SECOND, 10 * _MINUTE), text="Life of a code.")
+    OTP_ATTEMPTS = Setting(5, judge=_an_int(1, 10), text="Tries of one challenge, over all its codes.")
+    OTP_ACCOUNT_ATTEMPTS = Setting(
+        50, judge=_an_int(5, 100), text="Wrong codes in a row, over all challenges, after which an account gets no more."
+    )
+    OTP_RESEND_INTERVAL = Setting(
+        30 * _SECOND, judge=_a_duration(timedelta(0), 10 * _MINUTE), text="Wait before a code may be sent again."
+    )
+    OTP_RESENDS = Setting(5, judge=_an_int(0, 20), text="How often a code may be sent again.")
+    TRUSTED_DEVICE_TTL = Setting(
+        180 * _DAY, judge=_a_duration(timedelta(hours=1), 400 * _DAY), text="How long an approved device is trusted."
+    )
+    MAIL_DELIVERY = Setting(
+        "auto",
+        judge=_one_of("auto", "celery", "inline"),
+        text="'celery', 'inline' (in process, after commit), or 'auto': Celery when a broker is configured.",
+    )
+    MAIL_FROM = Setting[str | None](None, judge=_a_text_or_none, text="Sender; None is DEFAULT_FROM_EMAIL.")
+    # limits
+    RATE_LIMITS = RateLimitsSetting(
+        DEFAULT_RATE_LIMITS, judge=_rates, text="Limits by name, such as `{'login_account': '10/15m'}`."
+    )
+    RATE_LIMIT_CACHE = Setting("default", judge=_a_text, text="Alias of the cache that counts attempts.")
+    TRUSTED_PROXIES = Setting[int | list[str] | tuple[str, ...]](
+        0, judge=_proxies, text="Number of trusted reverse proxies, or their CIDRs; 0 ignores X-Forwarded-For."
+    )
+    # accounts
+    PROFILE_FIELDS = Setting[list[str] | tuple[str, ...]](
+        ("first_name", "last_name"),
+        judge=_profile_fields,
+        text="Fields that `PATCH me/` takes and `GET me/` shows, where the user model has them.",
+    )
+    # audit
+    AUDIT_RETENTION = Setting(
+        365 * _DAY, judge=_a_duration(_DAY, 3650 * _DAY), text="How long `secure_auth_purge` keeps security events."
+    )
+
+
+conf = Conf()
+
+
+def declared() -> Iterator[Setting[Any]]:
+    """Yield every declared setting, in the order of this page."""
+    for value in vars(Conf).values():
+        if isinstance(value, Setting):
+            yield value
+
+
+# --- keys --------------------------------------------------------------------------------------------
+
+
+def _django_secrets() -> tuple[str, ...]:
+    return (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS)
+
+
+def _derived(purpose: str) -> list[Secret]:
+    # Ids of derived keys tell nothing: they are themselves derived, by another label.
+    return [
+        Secret(derive(text.encode(), purpose="key-id").hex()[:8], derive(text.encode(), purpose=purpose))
+        for text in dict.fromkeys(_django_secrets())
+    ]
+
+
+@lru_cache(maxsize=1)
+def signing_ring() -> KeyRing:
+    """Return the keys of access tokens: the first signs, all verify, `kid` picks (RFC 8725 §3.1)."""
+    if conf.SIGNING_KEYS is None:
+        return KeyRing([Key.from_secret(kid=secret.key_id, secret=secret.value) for secret in _derived("access-token")])
+    return KeyRing([_a_signing_key(entry) for entry in conf.SIGNING_KEYS])
+
+
+@lru_cache(maxsize=1)
+def _root_ring() -> SecretRing:
+    if conf.ENCRYPTION_KEYS is None:
+        return SecretRing(_derived("root"))
+    return SecretRing([Secret(entry["kid"], b64decode(entry["key"].rstrip("="))) for entry in conf.ENCRYPTION_KEYS])
+
+
+def secret_ring(purpose: str) -> SecretRing:
+    """Return the keys of one purpose, such as `"refresh"` or `"otp"`; no two purposes share a key.
+
+    Source: NIST SP 800-57 part 1 §5.2 (one key, one purpose), RFC 5869 (HKDF).
+    """
+    return _root_ring().derive(purpose)
+
+
+def _forget_rings(*, setting: str, **_: object) -> None:
+    if setting in {"DJANGO_SECURE_AUTH", "SECRET_KEY", "SECRET_KEY_FALLBACKS"}:
+        signing_ring.cache_clear()
+        _root_ring.cache_clear()
+
+
+setting_changed.connect(_forget_rings, dispatch_uid="django_secure_auth.conf")

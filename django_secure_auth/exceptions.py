@@ -1,0 +1,178 @@
+"""The error tree. Each class has a stable `code`; the message is for people and may change.
+
+All are DRF exceptions, so that a host's own view may raise them and any handler gives the right status.
+The true reason of a refusal goes to the audit trail, never into `detail`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from rest_framework.exceptions import APIException
+
+
+class SecureAuthError(APIException):
+    """A refusal with a stable code (RFC 9457 problem document)."""
+
+    status_code = 500
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Internal error"
+    default_detail = "Something went wrong on our side."
+
+    def __init__(self, detail: str | None = None, *, headers: Mapping[str, str] | None = None, **members: Any) -> None:
+        super().__init__(detail, self.code)
+        self.headers = dict(headers or {})
+        self.members = members
+        """Further members of the problem document, such as `attempts_left` or `errors`."""
+
+
+class InternalError(SecureAuthError):
+    pass
+
+
+class MalformedRequest(SecureAuthError):
+    status_code = 400
+    code = "malformed_request"
+    title = "Malformed request"
+    default_detail = "The request body is not a JSON object."
+
+
+class InvalidInput(SecureAuthError):
+    """`errors` maps each field to its messages."""
+
+    status_code = 400
+    code = "validation_error"
+    title = "Invalid input"
+    default_detail = "One or more fields are not valid."
+
+
+class Unauthenticated(SecureAuthError):
+    """401: no or bad proof of who it is."""
+
+    status_code = 401
+    code = "not_authenticated"
+    title = "Not signed in"
+    default_detail = "Sign in to go on."
+
+
+class InvalidCredentials(Unauthenticated):
+    code = "invalid_credentials"
+    title = "Sign-in refused"
+    default_detail = "The e-mail address or the password is not right."
+
+
+class TokenInvalid(Unauthenticated):
+    code = "token_invalid"
+    title = "Token refused"
+    default_detail = "The token was not accepted."
+
+
+class TokenExpired(Unauthenticated):
+    code = "token_expired"
+    title = "Token expired"
+    default_detail = "The access token has expired; refresh it."
+
+
+class SessionInactive(Unauthenticated):
+    code = "session_inactive"
+    title = "Session timed out"
+    default_detail = "The session has timed out; sign in again."
+
+
+class SessionRevoked(Unauthenticated):
+    code = "session_revoked"
+    title = "Session ended"
+    default_detail = "The session has ended; sign in again."
+
+
+class RefreshReused(Unauthenticated):
+    code = "refresh_reused"
+    title = "Session ended"
+    default_detail = "This refresh token had been used before, so the session was ended; sign in again."
+
+
+class OTPInvalid(Unauthenticated):
+    """`attempts_left` says how many tries the challenge has left."""
+
+    code = "otp_invalid"
+    title = "Code refused"
+    default_detail = "The code is not right."
+
+
+class ChallengeInvalid(Unauthenticated):
+    code = "challenge_invalid"
+    title = "Start again"
+    default_detail = "There is no open request for a code in this browser; start again."
+
+
+class Forbidden(SecureAuthError):
+    """403: known, but not allowed."""
+
+    status_code = 403
+    code = "permission_denied"
+    title = "Not allowed"
+    default_detail = "You may not do this."
+
+
+class CSRFFailed(Forbidden):
+    code = "csrf_failed"
+    title = "Request not proven to be yours"
+    default_detail = "The CSRF token is missing or wrong; fetch a new one."
+
+
+class StepUpRequired(Forbidden):
+    code = "step_up_required"
+    title = "Sign in again first"
+    default_detail = "Prove once more who you are, then repeat this request."
+
+
+class NotFound(SecureAuthError):
+    status_code = 404
+    code = "not_found"
+    title = "Not found"
+    default_detail = "There is nothing here for you."
+
+
+class TooLarge(SecureAuthError):
+    status_code = 413
+    code = "too_large"
+    title = "Too large"
+    default_detail = "The request body is too large."
+
+
+class UnsupportedMediaType(SecureAuthError):
+    status_code = 415
+    code = "unsupported_media_type"
+    title = "Unsupported media type"
+    default_detail = "Send JSON (Content-Type: application/json)."
+
+
+class PolicyRejected(SecureAuthError):
+    status_code = 422
+    code = "policy_rejected"
+    title = "Refused by policy"
+    default_detail = "The request is well-formed, but the policy says no."
+
+
+class RateLimited(SecureAuthError):
+    """`Retry-After`, `RateLimit-Policy` and `RateLimit` stand in `headers`."""
+
+    status_code = 429
+    code = "rate_limited"
+    title = "Too many requests"
+    default_detail = "Too many requests; try again later."
+
+
+class DeliveryUnavailable(SecureAuthError):
+    status_code = 503
+    code = "delivery_unavailable"
+    title = "Mail cannot be sent"
+    default_detail = "The code could not be sent just now; try again."
+
+
+class StateUnavailable(SecureAuthError):
+    status_code = 503
+    code = "state_unavailable"
+    title = "Temporarily unavailable"
+    default_detail = "A part of the service is away; nothing was changed. Try again."

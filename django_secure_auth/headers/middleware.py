@@ -1,0 +1,64 @@
+"""Security headers on every response, redirects and errors included. Put it first."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.functional import SimpleLazyObject
+
+from django_secure_auth.exceptions import SecureAuthError
+from django_secure_auth.headers.policy import response_headers
+from django_secure_auth.problems import plain_problem_response
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+
+class _Nonce:
+    """Drawn at the first use in a template: a page without it gets no policy that promises one."""
+
+    value: str | None = None
+
+    def draw(self) -> str:
+        if self.value is None:
+            self.value = secrets.token_urlsafe(16)
+        return self.value
+
+
+class SecurityHeadersMiddleware:
+    """Adds what the view did not set itself; `{{ request.csp_nonce }}` is stable within a request.
+
+    A refusal of ours that escapes a plain Django view, or a commit, becomes its problem document here.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        nonce = _Nonce()
+        request.csp_nonce = SimpleLazyObject(nonce.draw)  # type: ignore[attr-defined]  # for templates
+        if iscoroutinefunction(self):
+            return self._answer_later(request, nonce)
+        return self._protect(request, cast(HttpResponseBase, self.get_response(request)), nonce)
+
+    async def _answer_later(self, request: HttpRequest, nonce: _Nonce) -> HttpResponseBase:
+        return self._protect(request, await cast(Awaitable[HttpResponseBase], self.get_response(request)), nonce)
+
+    def _protect(self, request: HttpRequest, response: HttpResponseBase, nonce: _Nonce) -> HttpResponseBase:
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        is_json = kind == "application/json" or kind.endswith("+json")
+        for name, value in response_headers(is_json=is_json, is_secure=request.is_secure(), nonce=nonce.value).items():
+            response.headers.setdefault(name, value)
+        return response
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        return plain_problem_response(exception, request) if isinstance(exception, SecureAuthError) else None

@@ -1,0 +1,7 @@
+"""Door: every table of the package, for Django's model discovery."""
+
+from django_secure_auth.audit.models import SecurityEvent
+from django_secure_auth.otp.models import OTPBudget, OTPChallenge, TrustedDevice
+from django_secure_auth.sessions.models import Session
+
+__all__ = ["OTPBudget", "OTPChallenge", "SecurityEvent", "Session", "TrustedDevice"]

@@ -1,0 +1,54 @@
+"""Who needs an e-mailed code, and what the code of a challenge is. No writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib.auth.base_user import AbstractBaseUser
+
+from django_secure_auth.conf import conf, secret_ring
+from django_secure_auth.kit.opaque import is_equal, numeric_code
+from django_secure_auth.otp.models import OTPChallenge
+from django_secure_auth.request_scope import AnyRequest
+
+if TYPE_CHECKING:
+    from django_secure_auth.kit.keys import Secret
+
+_PURPOSE = "otp-code"
+
+
+def is_code_required(user: AbstractBaseUser, request: AnyRequest, *, is_trusted_device: bool) -> bool:
+    """Tell whether this sign-in needs a code. Staff always do, whatever the policy and the device.
+
+    A callable policy that answers anything but False is taken for a yes: a mistake in it must not open a door.
+    """
+    if getattr(user, "is_staff", False) or getattr(user, "is_superuser", False):
+        return True
+    policy = conf.OTP_POLICY
+    if callable(policy):
+        return policy(user, request) is not False
+    if policy == "new_device":
+        return not is_trusted_device
+    return policy == "always"
+
+
+def current_key() -> Secret:
+    """Return the key under which a new challenge's codes are derived; the challenge remembers its id."""
+    return secret_ring(_PURPOSE).first
+
+
+def code_of(challenge: OTPChallenge) -> str | None:
+    """Derive the present code of a challenge; None when its key has been retired.
+
+    Anew at each use, so that no table, task argument, result or log ever holds it (ASVS 6.5.4, 11.4.x).
+    """
+    key = secret_ring(_PURPOSE).get(challenge.key_id)
+    if key is None:
+        return None
+    parts = (str(challenge.pk), challenge.purpose, challenge.action_digest, challenge.nonce, str(challenge.send_number))
+    return numeric_code(key.value, "\0".join(parts).encode(), digits=conf.OTP_LENGTH)
+
+
+def is_right_code(challenge: OTPChallenge, code: str) -> bool:
+    expected = code_of(challenge)
+    return expected is not None and is_equal(expected, code)

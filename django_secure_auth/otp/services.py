@@ -1,0 +1,294 @@
+"""Start, resend, verify and close challenges; trust devices. Count, compare, consume: in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import IntegrityError, router, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from django_secure_auth import signals
+from django_secure_auth.audit import events
+from django_secure_auth.audit.services import record
+from django_secure_auth.conf import conf, secret_ring
+from django_secure_auth.exceptions import (
+    ChallengeInvalid,
+    DeliveryUnavailable,
+    OTPInvalid,
+    PolicyRejected,
+    RateLimited,
+)
+from django_secure_auth.kit.opaque import OpaqueInvalid, digest_secret, new_secret
+from django_secure_auth.mail import deliver
+from django_secure_auth.otp.models import OTPBudget, OTPChallenge, TrustedDevice
+from django_secure_auth.otp.policy import current_key, is_right_code
+from django_secure_auth.otp.tasks import send_code
+from django_secure_auth.request_scope import AnyRequest, scope_of
+from django_secure_auth.sessions.models import password_fingerprint
+from django_secure_auth.sessions.services import device_label
+
+_CHALLENGE = "challenge"
+_DEVICE = "device"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A challenge and the secret for its browser's cookie, which exists here only."""
+
+    challenge: OTPChallenge
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"<Started {self.challenge.pk}>"
+
+
+# --- challenges --------------------------------------------------------------------------------------
+
+
+def start(
+    user: AbstractBaseUser,
+    *,
+    purpose: str,
+    request: AnyRequest,
+    amr: Iterable[str],
+    remember_me: bool = False,
+) -> Started:
+    """Open a challenge and have its code mailed after commit.
+
+    Raises PolicyRejected (no address), RateLimited (the account's budget of wrong codes is used up) or
+    DeliveryUnavailable (the broker or mail server is away; no challenge stays open).
+    """
+    address = str(getattr(user, user.get_email_field_name(), "") or "")
+    if not address:
+        raise PolicyRejected(errors={"email": ["This account has no e-mail address for a code."]})
+    if _is_budget_used_up(user.pk):
+        record(events.OTP_FAIL_MAX, request=request, user=user, reason="account_budget")
+        raise RateLimited(
+            "Too many wrong codes for this account. Use a device that you have used before, or reset the password.",
+            headers={"Retry-After": "3600"},
+        )
+    now = timezone.now()
+    scope = scope_of(request)
+    secret = new_secret()
+    challenge = OTPChallenge(
+        purpose=purpose,
+        user_id=user.pk,
+        email=address,
+        secret_digest=digest_secret(secret, secret_ring(_CHALLENGE))[0],
+        key_id=current_key().key_id,
+        password_fingerprint=password_fingerprint(user.password),
+        remember_me=remember_me,
+        amr=list(amr),
+        created_at=now,
+        expires_at=now + conf.OTP_TTL,
+        resend_at=now + conf.OTP_RESEND_INTERVAL,
+        ip_address=scope.ip_address,
+        device_label=device_label(scope.user_agent),
+    )
+    challenge.save(force_insert=True)
+    _send_after_commit(challenge)
+    return Started(challenge, secret)
+
+
+def _send_after_commit(challenge: OTPChallenge) -> None:
+    transaction.on_commit(partial(_send, challenge), using=router.db_for_write(OTPChallenge))
+
+
+def _send(challenge: OTPChallenge) -> None:
+    try:
+        deliver(send_code, str(challenge.pk), expires=conf.OTP_TTL)
+    except DeliveryUnavailable:
+        OTPChallenge.objects.filter(pk=challenge.pk).close("undelivered")
+        record(events.OTP_UNDELIVERED, user=challenge.user_id, challenge_id=str(challenge.pk), reason="broker")
+        raise
+
+
+def find(secret: str | None) -> OTPChallenge:
+    """Return the open challenge of a browser's secret, with its user.
+
+    It is open only while the account is as it was: deactivation or another password closes it by itself.
+    Raises ChallengeInvalid, always the same.
+    """
+    challenge = _of_secret(secret)
+    if challenge is None or not _is_open(challenge):
+        raise ChallengeInvalid
+    return challenge
+
+
+def _of_secret(secret: str | None) -> OTPChallenge | None:
+    if not secret:
+        return None
+    try:
+        digests = digest_secret(secret, secret_ring(_CHALLENGE))
+    except OpaqueInvalid:
+        return None
+    return OTPChallenge.objects.select_related("user").filter(secret_digest__in=digests).first()
+
+
+def _is_open(challenge: OTPChallenge) -> bool:
+    user: Any = challenge.user
+    return (
+        challenge.used_at is None
+        and challenge.closed_at is None
+        and challenge.expires_at > timezone.now()
+        and challenge.attempts < conf.OTP_ATTEMPTS
+        and user is not None
+        and user.is_active
+        and challenge.password_fingerprint == password_fingerprint(user.password)
+    )
+
+
+def verify(challenge: OTPChallenge, code: str, *, request: AnyRequest) -> None:
+    """Judge a code and consume the challenge: of parallel guesses five are judged, of right ones one passes.
+
+    The attempt is counted by a conditional UPDATE before the code is compared, and each step survives a
+    failure of the next. Call it outside of a transaction that a refusal rolls back.
+
+    Raises ChallengeInvalid or OTPInvalid (`attempts_left`). Source: ASVS 6.5.1, 6.6.3; NIST SP 800-63B-4 §3.1.3.2.
+    """
+    counted = OTPChallenge.objects.open().filter(pk=challenge.pk).update(attempts=F("attempts") + 1)
+    if not counted or not _count_against_account(challenge.user_id):
+        raise ChallengeInvalid
+    if not is_right_code(challenge, code):
+        _refuse(challenge, request)
+    # A resend in between has changed the code; an expiry in between has closed the challenge.
+    consumed = OTPChallenge.objects.filter(
+        pk=challenge.pk, used_at=None, closed_at=None, send_number=challenge.send_number, expires_at__gt=timezone.now()
+    ).update(used_at=timezone.now())
+    if not consumed:
+        raise ChallengeInvalid
+    OTPBudget.objects.filter(user=challenge.user_id).update(wrong_in_a_row=0)
+    record(
+        events.OTP_APPROVED, request=request, user=challenge.user_id, challenge_id=str(challenge.pk),
+        purpose=challenge.purpose,
+    )  # fmt: skip
+    transaction.on_commit(
+        partial(
+            signals.otp_approved.send_robust, sender=OTPChallenge, challenge_id=challenge.pk,
+            user_id=challenge.user_id, purpose=challenge.purpose,
+        )
+    )  # fmt: skip
+
+
+def _refuse(challenge: OTPChallenge, request: AnyRequest) -> None:
+    used = OTPChallenge.objects.values_list("attempts", flat=True).get(pk=challenge.pk)
+    left = max(0, conf.OTP_ATTEMPTS - used)
+    event = events.OTP_FAIL if left else events.OTP_FAIL_MAX
+    record(event, request=request, user=challenge.user_id, challenge_id=str(challenge.pk), attempts_left=left)
+    raise OTPInvalid(attempts_left=left)
+
+
+def resend(challenge: OTPChallenge, *, request: AnyRequest) -> OTPChallenge:
+    """Mail a fresh code; the old one is dead from this moment. The attempts stay what they were.
+
+    Raises ChallengeInvalid, DeliveryUnavailable, or RateLimited (too early, or sent often enough).
+    """
+    now = timezone.now()
+    moved = (
+        OTPChallenge.objects.open(now)
+        .filter(pk=challenge.pk, resend_at__lte=now, send_number__lte=conf.OTP_RESENDS)
+        .update(send_number=F("send_number") + 1, resend_at=now + conf.OTP_RESEND_INTERVAL, expires_at=now + conf.OTP_TTL)
+    )
+    challenge.refresh_from_db(from_queryset=OTPChallenge.objects.select_related("user"))
+    if not moved:
+        if not _is_open(challenge):
+            raise ChallengeInvalid
+        free_at = challenge.resend_at if challenge.send_number <= conf.OTP_RESENDS else challenge.expires_at
+        raise RateLimited(headers=_wait_headers(free_at, now))
+    _send_after_commit(challenge)
+    return challenge
+
+
+def _wait_headers(free_at: datetime, now: datetime) -> dict[str, str]:
+    wait = max(1, round((free_at - now).total_seconds() + 0.5))
+    return {
+        "Retry-After": str(wait),
+        "RateLimit-Policy": f'"otp_resend";q=1;w={max(1, round(conf.OTP_RESEND_INTERVAL.total_seconds()))}',
+        "RateLimit": f'"otp_resend";r=0;t={wait}',
+    }
+
+
+def close(secret: str | None, *, reason: str) -> None:
+    """Close the challenge of a browser's secret, if it has one that is open."""
+    challenge = _of_secret(secret)
+    if challenge is not None:
+        OTPChallenge.objects.filter(pk=challenge.pk).close(reason)
+
+
+# --- the account's budget ----------------------------------------------------------------------------
+
+
+def _is_budget_used_up(user_id: Any) -> bool:
+    return OTPBudget.objects.filter(user=user_id, wrong_in_a_row__gte=conf.OTP_ACCOUNT_ATTEMPTS).exists()
+
+
+def _count_against_account(user_id: Any) -> bool:
+    """Count one wrong code in advance; a right one resets it. Returns whether there was one left."""
+    budget = OTPBudget.objects.filter(user=user_id)
+    free = budget.filter(wrong_in_a_row__lt=conf.OTP_ACCOUNT_ATTEMPTS)
+    if free.update(wrong_in_a_row=F("wrong_in_a_row") + 1, changed_at=timezone.now()):
+        return True
+    if budget.exists():
+        return False
+    try:
+        with transaction.atomic(using=router.db_for_write(OTPBudget)):
+            OTPBudget(user_id=user_id, wrong_in_a_row=1).save(force_insert=True)
+    except IntegrityError:  # made by a parallel guess: count on that one
+        return bool(free.update(wrong_in_a_row=F("wrong_in_a_row") + 1, changed_at=timezone.now()))
+    return True
+
+
+# --- devices -----------------------------------------------------------------------------------------
+
+
+def users_of_device(secret: str | None) -> frozenset[Any]:
+    """Return the ids of the users who trust the browser that holds this secret. One query; none on noise.
+
+    Asked without naming a user, so that a known and an unknown account cost the same.
+    """
+    if not secret:
+        return frozenset()
+    try:
+        digests = digest_secret(secret, secret_ring(_DEVICE))
+    except OpaqueInvalid:
+        return frozenset()
+    return frozenset(TrustedDevice.objects.alive().filter(secret_digest__in=digests).values_list("user_id", flat=True))
+
+
+def trust_device(user: AbstractBaseUser, *, secret: str | None, request: AnyRequest) -> str:
+    """Trust this browser for a user who just approved a code in it; returns the secret for its cookie.
+
+    The secret is drawn anew each time, and moved for the others who share the browser: a value that somebody
+    planted beforehand, and therefore knows, becomes worth nothing.
+    """
+    fresh = new_secret()
+    digest = digest_secret(fresh, secret_ring(_DEVICE))[0]
+    scope = scope_of(request)
+    if users_of_device(secret):
+        old = digest_secret(str(secret), secret_ring(_DEVICE))
+        shared = TrustedDevice.objects.filter(secret_digest__in=old)
+        shared.filter(user=user.pk).delete()
+        shared.update(secret_digest=digest)
+    TrustedDevice(
+        user_id=user.pk,
+        secret_digest=digest,
+        label=device_label(scope.user_agent),
+        ip_address=scope.ip_address,
+        expires_at=timezone.now() + conf.TRUSTED_DEVICE_TTL,
+    ).save(force_insert=True)
+    record(events.DEVICE_TRUSTED, request=request, user=user)
+    return fresh
+
+
+def purge(*, before: datetime) -> int:
+    """Delete challenges and devices that were over before a moment. Returns how many."""
+    return sum(
+        model.objects.filter(expires_at__lt=before)._raw_delete(router.db_for_write(model))
+        for model in (OTPChallenge, TrustedDevice)
+    )

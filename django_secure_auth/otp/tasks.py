@@ -1,0 +1,83 @@
+"""The worker's door: a challenge id comes in, one mail goes out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from celery import Task, shared_task
+from django.db.models import F, Q
+from django.utils import timezone
+
+from django_secure_auth import signals
+from django_secure_auth.audit import events
+from django_secure_auth.audit.services import record
+from django_secure_auth.conf import conf
+from django_secure_auth.mail import send_templated
+from django_secure_auth.otp.models import OTPChallenge
+from django_secure_auth.otp.policy import code_of
+
+LEASE = timedelta(seconds=20)
+"""How long one worker may take to hand a mail over before another may try: longer than a mail server takes."""
+_MAX_RETRIES = 6
+
+
+@shared_task(
+    bind=True,
+    name="django_secure_auth.otp.tasks.send_code",
+    acks_late=True,
+    reject_on_worker_lost=True,
+    ignore_result=True,
+    max_retries=_MAX_RETRIES,
+)
+def send_code(self: Task[Any, Any], challenge_id: str) -> None:
+    """Mail the present code of a challenge, once for each time it was asked for.
+
+    The message may be delivered twice, and a worker may die in between: who sends takes a lease first, and
+    notes the number of the send afterwards. Whoever comes while the lease runs comes again when it is over.
+    A worker that dies after the mail server took the mail and before the note makes a second mail with the
+    same code; no order of two systems without a common transaction avoids both.
+    """
+    challenge = OTPChallenge.objects.open().filter(pk=challenge_id).first()
+    if challenge is None or challenge.mailed_number >= challenge.send_number:
+        return
+    code = code_of(challenge)
+    if code is None:
+        OTPChallenge.objects.filter(pk=challenge.pk).close("key_retired")
+        return
+    if not _take_lease(challenge):
+        raise self.retry(countdown=LEASE.total_seconds())
+    try:
+        send_templated(
+            "otp_code",
+            to=challenge.email,
+            context={"code": code, "challenge": challenge, "minutes": _minutes(conf.OTP_TTL)},
+        )
+    except Exception as error:
+        _give_up_lease(challenge)
+        if self.request.is_eager:
+            raise
+        if self.request.retries >= _MAX_RETRIES:
+            record(events.OTP_UNDELIVERED, user=challenge.user_id, challenge_id=str(challenge.pk), reason="mail")
+            raise
+        raise self.retry(exc=error, countdown=2**self.request.retries) from error
+    OTPChallenge.objects.filter(pk=challenge.pk).update(mailed_number=challenge.send_number, mailing_at=None)
+    record(events.OTP_SENT, user=challenge.user_id, challenge_id=str(challenge.pk), purpose=challenge.purpose)
+    signals.otp_sent.send_robust(
+        sender=OTPChallenge, challenge_id=challenge.pk, user_id=challenge.user_id, purpose=challenge.purpose
+    )
+
+
+def _minutes(duration: timedelta) -> int:
+    return max(1, round(duration.total_seconds() / 60))
+
+
+def _take_lease(challenge: OTPChallenge) -> bool:
+    now = timezone.now()
+    free = Q(mailing_at=None) | Q(mailing_at__lt=now - LEASE)
+    mine = OTPChallenge.objects.filter(free, pk=challenge.pk, mailed_number__lt=F("send_number"))
+    return mine.update(mailing_at=now) == 1
+
+
+def _give_up_lease(challenge: OTPChallenge) -> None:
+    OTPChallenge.objects.filter(pk=challenge.pk).update(mailing_at=None)

@@ -1,0 +1,168 @@
+"""Exceptions become RFC 9457 problem documents: one shape for every error, ours and the host's."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.signals import got_request_exception
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from rest_framework import exceptions as drf
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from django_secure_auth import exceptions
+from django_secure_auth.exceptions import SecureAuthError
+from django_secure_auth.request_scope import AnyRequest, plain_request, scope_of
+
+MEDIA_TYPE = "application/problem+json"
+logger = logging.getLogger("django.request")
+
+
+class ProblemRenderer(JSONRenderer):
+    """Whatever the client would rather have: an error is a problem document."""
+
+    media_type = MEDIA_TYPE
+    format = "json"
+
+
+class _Passing(SecureAuthError):
+    """An exception of DRF or Django that keeps its own status, in our shape."""
+
+    def __init__(self, status: int, code: str, detail: str | None = None, **members: Any) -> None:
+        super().__init__(detail or HTTPStatus(status).phrase, **members)
+        self.status_code = status
+        self.own_code = code
+
+
+_DRF: tuple[tuple[type[drf.APIException], type[SecureAuthError]], ...] = (
+    (drf.ParseError, exceptions.MalformedRequest),
+    (drf.NotAuthenticated, exceptions.Unauthenticated),
+    (drf.AuthenticationFailed, exceptions.Unauthenticated),
+    (drf.PermissionDenied, exceptions.Forbidden),
+    (drf.NotFound, exceptions.NotFound),
+    (drf.UnsupportedMediaType, exceptions.UnsupportedMediaType),
+)
+
+
+def _messages(detail: Any) -> Any:
+    if isinstance(detail, dict):
+        return {str(key): _messages(value) for key, value in detail.items()}
+    if isinstance(detail, list):
+        return [_messages(value) for value in detail]
+    return str(detail)
+
+
+def _field_errors(detail: Any) -> dict[str, Any]:
+    messages = _messages(detail)
+    return messages if isinstance(messages, dict) else {"non_field_errors": messages}
+
+
+def _headers_of(error: drf.APIException) -> dict[str, str]:
+    headers = {}
+    if getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = str(error.auth_header)
+    return headers
+
+
+def _from_drf(error: drf.APIException) -> SecureAuthError:
+    if isinstance(error, SecureAuthError):
+        return error
+    if isinstance(error, drf.ValidationError):
+        return exceptions.InvalidInput(errors=_field_errors(error.detail))
+    if isinstance(error, drf.Throttled):
+        wait = {"Retry-After": str(max(1, round(error.wait)))} if error.wait else {}
+        return exceptions.RateLimited(headers=wait)
+    if isinstance(error, drf.PermissionDenied) and str(error.detail).startswith("CSRF Failed"):
+        return exceptions.CSRFFailed()  # DRF's own SessionAuthentication
+    if isinstance(error, drf.PermissionDenied) and error.get_codes() == exceptions.StepUpRequired.code:
+        return exceptions.StepUpRequired()  # a permission said so through its `code`
+    for theirs, ours in _DRF:
+        if isinstance(error, theirs):
+            # DRF turns a 401 into a 403 when no authentication class names a challenge: keep its status.
+            if error.status_code == ours.status_code:
+                return ours(headers=_headers_of(error))
+            return _Passing(error.status_code, exceptions.Forbidden.code, headers=_headers_of(error))
+    code = "internal_error" if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else str(error.default_code)
+    return _Passing(error.status_code, code, None if code == "internal_error" else str(error.detail))
+
+
+def as_error(error: Exception) -> SecureAuthError:
+    """Return our error for any exception. What is nobody's refusal is `internal_error` and says nothing more."""
+    if isinstance(error, drf.APIException):
+        return _from_drf(error)
+    if isinstance(error, Http404):
+        return exceptions.NotFound()
+    if isinstance(error, PermissionDenied):
+        return exceptions.Forbidden()
+    if isinstance(error, RequestDataTooBig):
+        return exceptions.TooLarge()
+    if isinstance(error, SuspiciousOperation | UnreadablePostError):
+        return exceptions.MalformedRequest()
+    if isinstance(error, OperationalError | InterfaceError):
+        return exceptions.StateUnavailable()
+    return exceptions.InternalError()
+
+
+def document(error: SecureAuthError, request: AnyRequest) -> dict[str, Any]:
+    """Return the problem document (RFC 9457 §3.1): `type title status detail code request_id` and members."""
+    code = error.own_code if isinstance(error, _Passing) else error.code
+    title = HTTPStatus(error.status_code).phrase if isinstance(error, _Passing) else error.title
+    return {
+        "type": f"urn:django-secure-auth:problem:{code}",
+        "title": title,
+        "status": error.status_code,
+        "detail": str(error.detail),
+        "code": code,
+        **error.members,
+        "request_id": scope_of(request).request_id,
+    }
+
+
+def _response_headers(error: SecureAuthError) -> dict[str, str]:
+    headers = {"Cache-Control": "no-store", **error.headers}
+    if error.status_code == HTTPStatus.UNAUTHORIZED:
+        # RFC 9110 §15.5.2: a 401 names a challenge. Without realm or reason: nothing to tell a guesser.
+        headers.setdefault("WWW-Authenticate", "Bearer")
+    return headers
+
+
+def problem_response(error: SecureAuthError, request: Request) -> Response:
+    """Answer a DRF request with an error, without raising it (see `request_scope`)."""
+    plain_request(request).accepted_renderer = None  # type: ignore[attr-defined]  # DRF reads it back
+    request.accepted_renderer = ProblemRenderer()  # type: ignore[assignment]  # typed too narrowly by the stubs
+    request.accepted_media_type = MEDIA_TYPE
+    return Response(
+        document(error, request), status=error.status_code, headers=_response_headers(error), content_type=MEDIA_TYPE
+    )
+
+
+def plain_problem_response(error: SecureAuthError, request: HttpRequest) -> HttpResponse:
+    """The same for a request that DRF has not seen."""
+    return JsonResponse(
+        document(error, request), status=error.status_code, headers=_response_headers(error), content_type=MEDIA_TYPE
+    )
+
+
+def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's `EXCEPTION_HANDLER`: every error of every view is a problem document.
+
+    A defect is logged with its traceback and announced by Django's `got_request_exception` (error trackers
+    and test clients listen to it), and shown to nobody.
+    """
+    request: Request = context["request"]
+    error = as_error(exc)
+    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(exc, SecureAuthError):
+        bare = plain_request(request)
+        logger.error(
+            "%s at %s (request %s)", type(exc).__name__, bare.path, scope_of(request).request_id, exc_info=exc
+        )
+        if isinstance(error, exceptions.InternalError):
+            got_request_exception.send(sender=context["view"].__class__ if context.get("view") else None, request=bare)
+    set_rollback()
+    return problem_response(error, request)

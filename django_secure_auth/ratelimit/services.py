@@ -1,0 +1,77 @@
+"""Reserve an attempt before it is judged; give it back when it was right."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from django.core.cache import BaseCache, caches
+
+from django_secure_auth.conf import conf
+from django_secure_auth.exceptions import RateLimited, StateUnavailable
+from django_secure_auth.kit.rate import Rate
+from django_secure_auth.ratelimit.counter import Counter, counter_for, put_back, take
+
+logger = logging.getLogger("django_secure_auth")
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """One counted attempt of one limit."""
+
+    limit: str
+    counter: Counter
+
+
+class LimitReached(RateLimited):
+    """429 with its headers. `limit` names the limit; `is_first` is True once per counter and window."""
+
+    def __init__(self, limit: str, counter: Counter, *, is_first: bool) -> None:
+        left = counter.seconds_left
+        super().__init__(
+            headers={
+                "Retry-After": str(left),
+                "RateLimit-Policy": f'"{limit}";q={counter.rate.limit};w={counter.rate.seconds}',
+                "RateLimit": f'"{limit}";r=0;t={left}',
+            }
+        )
+        self.limit = limit
+        self.is_first = is_first
+
+
+def _cache() -> BaseCache:
+    return caches[conf.RATE_LIMIT_CACHE]
+
+
+def reserve(limit: str, *parts: str, fail_open: bool = False) -> Reservation | None:
+    """Count one attempt against `RATE_LIMITS[limit]` for `parts`; exactly that many pass in a window.
+
+    Counted first, judged then: of a hundred parallel attempts at a limit of ten, ten get a number up to
+    ten. An attempt over the limit is taken back at once, so that hammering neither prolongs a block nor
+    swallows what a success gives back.
+
+    Raises LimitReached, and StateUnavailable when the cache is away (with `fail_open`, None is returned).
+    """
+    counter = counter_for(limit, parts, Rate.parse(conf.RATE_LIMITS[limit]))
+    try:
+        cache = _cache()
+        if take(cache, counter) <= counter.rate.limit:
+            return Reservation(limit, counter)
+        put_back(cache, counter)
+        is_first = cache.add(f"{counter.key}:told", 1, counter.lifetime)
+    except Exception as error:  # each backend has its own: redis, pymemcache, a database's
+        logger.error("The rate-limit cache is away (%s); limit %s cannot count.", type(error).__name__, limit)
+        if fail_open:
+            return None
+        raise StateUnavailable from error
+    raise LimitReached(limit, counter, is_first=bool(is_first))
+
+
+def give_back(*reservations: Reservation | None) -> None:
+    """Give attempts back after a success: each its own one, nobody else's. Never raises."""
+    for reservation in reservations:
+        if reservation is not None:
+            try:
+                put_back(_cache(), reservation.counter)
+            except Exception as error:
+                logger.warning("A rate-limit counter could not be given back: %s", type(error).__name__)

@@ -1,0 +1,109 @@
+"""What belongs to one request: its id, where it came from, and what must be written after it.
+
+With `ATOMIC_REQUESTS`, a view that refuses takes its transaction down, and with it whatever was written
+inside. An audit row of the refusal, or a session's last-seen, must not go the same way, and must not hold
+a row lock for as long as a host's view runs either. `after_transaction` defers such writes until the view's
+transaction has ended; `IdleTimeoutMiddleware` opens the scope and runs them.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from django.db import transaction
+from django.http import HttpRequest
+from rest_framework.request import Request
+
+from django_secure_auth.conf import conf
+from django_secure_auth.kit.client_ip import client_ip
+
+logger = logging.getLogger("django_secure_auth")
+
+AnyRequest = HttpRequest | Request
+MAX_USER_AGENT = 256
+
+
+@dataclass(slots=True)
+class Scope:
+    """The same values for limits, sessions and audit: whoever counts and whoever writes agree."""
+
+    request_id: str
+    ip_address: str | None
+    user_agent: str
+    deferred: list[Callable[[], object]] = field(default_factory=list)
+
+
+_current: ContextVar[Scope | None] = ContextVar("django_secure_auth_scope", default=None)
+
+
+def plain_request(request: AnyRequest) -> HttpRequest:
+    """Return Django's request behind DRF's."""
+    return request._request if isinstance(request, Request) else request
+
+
+def _printable(text: str, limit: int) -> str:
+    # Latin-1 bytes from the wire: control characters would reach mails, logs and admin columns.
+    return "".join(character if character.isprintable() else " " for character in text[:limit]).strip()
+
+
+def scope_of(request: AnyRequest) -> Scope:
+    """Return the scope of a request, made at the first call. The id is ours: a client's is not trusted."""
+    bare = plain_request(request)
+    scope: Scope | None = getattr(bare, "_secure_auth_scope", None)
+    if scope is None:
+        proxies = conf.TRUSTED_PROXIES
+        scope = Scope(
+            request_id=secrets.token_hex(16),
+            ip_address=client_ip(
+                bare.META.get("REMOTE_ADDR"),
+                bare.META.get("HTTP_X_FORWARDED_FOR"),
+                tuple(proxies) if isinstance(proxies, list) else proxies,
+            ),
+            user_agent=_printable(bare.META.get("HTTP_USER_AGENT", ""), MAX_USER_AGENT),
+        )
+        bare._secure_auth_scope = scope  # type: ignore[attr-defined]  # our own mark on Django's request
+    return scope
+
+
+def current_scope() -> Scope | None:
+    """Return the scope that is open in this thread or task, for callers that hold no request."""
+    return _current.get()
+
+
+@contextmanager
+def open_scope(request: HttpRequest) -> Iterator[Scope]:
+    """Make the request's scope the current one. Whoever opens it calls `run_deferred` at the end."""
+    scope = scope_of(request)
+    token = _current.set(scope)
+    try:
+        yield scope
+    finally:
+        _current.reset(token)
+
+
+def after_transaction(write: Callable[[], object], *, using: str | None = None) -> None:
+    """Run `write` now, or, inside a transaction of a request in scope, when that transaction has ended.
+
+    Unlike `transaction.on_commit` it runs after a rollback too. Outside of any scope (a shell, a task) the
+    transaction is the caller's own, and so is what it rolls back: `write` runs inside it.
+    """
+    scope = _current.get()
+    if scope is not None and transaction.get_connection(using).in_atomic_block:
+        scope.deferred.append(write)
+    else:
+        write()
+
+
+def run_deferred(scope: Scope) -> None:
+    """Run what was deferred, in order; one failure neither stops the others nor the response."""
+    deferred, scope.deferred = scope.deferred, []
+    for write in deferred:
+        try:
+            write()
+        except Exception:
+            logger.exception("A write that had waited for the end of the request failed.")

@@ -1,0 +1,94 @@
+"""Idle and absolute timeouts of Django's own sessions, and the end of each request.
+
+Our sessions are checked where they authenticate. This middleware gives Django's session (admin, plain
+pages) the same limits, and runs what had to wait for the end of the request's transaction.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY, logout
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from django_secure_auth.audit import events
+from django_secure_auth.audit.services import record
+from django_secure_auth.conf import conf
+from django_secure_auth.request_scope import open_scope, run_deferred
+
+_SEEN = "_secure_auth_seen"
+_SINCE = "_secure_auth_since"
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+
+class IdleTimeoutMiddleware:
+    """Signs a Django session out when it was idle or lived too long. Put it after Django's authentication.
+
+    Server time only; the browser is not asked how long it slept. A view marked
+    `secure_auth_background = True` (a poller) is checked and does not count as activity.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if iscoroutinefunction(self):
+            return self._answer_later(request)
+        with open_scope(request) as scope:
+            _end_if_over(request)
+            try:
+                return cast(HttpResponseBase, self.get_response(request))
+            finally:
+                run_deferred(scope)
+
+    async def _answer_later(self, request: HttpRequest) -> HttpResponseBase:
+        with open_scope(request) as scope:
+            await sync_to_async(_end_if_over)(request)
+            try:
+                return await cast(Awaitable[HttpResponseBase], self.get_response(request))
+            finally:
+                if scope.deferred:
+                    await sync_to_async(run_deferred)(scope)
+
+    def process_view(self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        target = getattr(view, "view_class", None) or getattr(view, "cls", None) or view
+        if not getattr(target, "secure_auth_background", False):
+            _stamp(request)
+
+
+def _is_signed_in(request: HttpRequest) -> bool:
+    # Without the cookie the session is not even loaded: API requests pay nothing.
+    return settings.SESSION_COOKIE_NAME in request.COOKIES and SESSION_KEY in request.session
+
+
+def _end_if_over(request: HttpRequest) -> None:
+    if not _is_signed_in(request):
+        return
+    now = time.time()
+    seen = request.session.get(_SEEN, now)
+    since = request.session.get(_SINCE, now)
+    idle = conf.SESSION_IDLE_TIMEOUT.total_seconds() + conf.ACTIVITY_INTERVAL.total_seconds()
+    if now - seen >= idle or now - since >= conf.SESSION_ABSOLUTE_TIMEOUT.total_seconds():
+        user_id = request.session[SESSION_KEY]
+        logout(request)
+        record(events.SESSION_EXPIRED, request=request, user=user_id)
+
+
+def _stamp(request: HttpRequest) -> None:
+    if not _is_signed_in(request):
+        return
+    now = time.time()
+    request.session.setdefault(_SINCE, now)
+    if now - request.session.get(_SEEN, 0) >= conf.ACTIVITY_INTERVAL.total_seconds():
+        request.session[_SEEN] = now

@@ -1,0 +1,215 @@
+"""Open, check, touch, list and end sessions. One entrance per verb."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from cachetools import TTLCache
+from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.signals import user_logged_in
+from django.db import router, transaction
+from django.db.models import Case, Q, Value, When
+from django.utils import timezone
+
+from django_secure_auth import signals
+from django_secure_auth.audit import events
+from django_secure_auth.audit.services import record
+from django_secure_auth.conf import conf
+from django_secure_auth.exceptions import SecureAuthError, SessionInactive, SessionRevoked
+from django_secure_auth.request_scope import AnyRequest, after_transaction, plain_request, scope_of
+from django_secure_auth.sessions.models import Session, absolute_timeout, idle_timeout, password_fingerprint
+from django_secure_auth.sessions.state import State, bury, cached_state, keep_copy, read_state, refresh_copy
+
+_BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+_SYSTEMS = (
+    ("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"), ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"), ("Linux", "Linux"),
+)  # fmt: skip
+
+
+def device_label(user_agent: str) -> str:
+    """Return a coarse name such as "Firefox on Linux" for lists and mails. A hint for people, never a proof."""
+    browser = next((name for mark, name in _BROWSERS if mark in user_agent), "")
+    system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
+    return " on ".join(filter(None, (browser, system))) or "Unknown device"
+
+
+def open_session(
+    user: AbstractBaseUser, *, request: AnyRequest, amr: Iterable[str], remember_me: bool = False
+) -> Session:
+    """Open a session for a user who has been proven. `user_logged_in` and `session_opened` are sent.
+
+    With `MAX_SESSIONS_PER_USER` the oldest ones end; the user's row is locked for it, so that two sign-ins
+    at once cannot both believe to be the last that fits.
+    """
+    now = timezone.now()
+    scope = scope_of(request)
+    absolute_at = now + absolute_timeout(remember_me=remember_me)
+    session = Session(
+        user_id=user.pk,
+        password_fingerprint=password_fingerprint(user.password),
+        rotated_at=now,
+        created_at=now,
+        last_seen_at=now,
+        auth_time=now,
+        idle_at=min(now + idle_timeout(remember_me=remember_me), absolute_at),
+        absolute_at=absolute_at,
+        remember_me=remember_me,
+        amr=list(amr),
+        ip_address=scope.ip_address,
+        user_agent=scope.user_agent,
+        device_label=device_label(scope.user_agent),
+    )
+    limit = conf.MAX_SESSIONS_PER_USER
+    if limit:
+        _insert_within_limit(session, user, limit)
+    else:
+        session.save(force_insert=True)
+    record(
+        events.SESSION_CREATED, request=request, user=user, session_id=session.pk, amr=session.amr,
+        remember_me=remember_me,
+    )  # fmt: skip
+    user_logged_in.send(sender=user.__class__, request=plain_request(request), user=user)
+    transaction.on_commit(
+        partial(signals.session_opened.send_robust, sender=Session, session=session, user=user, request=request)
+    )
+    return session
+
+
+def _insert_within_limit(session: Session, user: AbstractBaseUser, limit: int) -> None:
+    with transaction.atomic(using=router.db_for_write(Session)):
+        get_user_model()._default_manager.select_for_update().get(pk=user.pk)
+        session.save(force_insert=True)
+        living = Session.objects.for_user(user).alive().order_by("-created_at", "-pk").values_list("pk", flat=True)
+        surplus = [pk for pk in living if pk != session.pk][limit - 1 :]
+        end_sessions(surplus, user_id=user.pk, reason="limit")
+
+
+# --- the check of every request ----------------------------------------------------------------------
+
+
+def _refusal(state: State | None, now: float) -> SecureAuthError | None:
+    if state is None or state.is_revoked or not state.user_is_unchanged:
+        return SessionRevoked()
+    if now >= state.absolute_at or now >= state.idle_at + conf.ACTIVITY_INTERVAL.total_seconds():
+        return SessionInactive()
+    return None
+
+
+def alive(session_id: UUID) -> State:
+    """Return the state of a living session: not revoked, not idle, not past its deadline, user unchanged.
+
+    One query, or with `STATE_CACHE` one cache trip. A copy is believed when it says yes; each no is asked of
+    the database. The idle check grants `ACTIVITY_INTERVAL`, since last-seen may be late by as much.
+
+    Raises SessionRevoked or SessionInactive.
+    """
+    now = timezone.now().timestamp()
+    state = cached_state(session_id)
+    if state is not None and _refusal(state, now) is None:
+        return state
+    state = read_state(session_id)
+    refusal = _refusal(state, now)
+    if refusal is not None or state is None:
+        _tell_use_after_end(session_id, refusal)
+        raise refusal or SessionRevoked()
+    keep_copy(session_id, state)
+    return state
+
+
+_told: TTLCache[UUID, bool] = TTLCache(maxsize=4096, ttl=300)
+_told_lock = threading.Lock()
+
+
+def _tell_use_after_end(session_id: UUID, refusal: SecureAuthError | None) -> None:
+    # Once in five minutes for each session and process: a tab that polls after sign-out is not an attack,
+    # and must not fill the trail.
+    with _told_lock:
+        if session_id in _told:
+            return
+        _told[session_id] = True
+    record(events.SESSION_USE_AFTER_END, session_id=session_id, reason=refusal.code if refusal else "")
+
+
+def touch(session_id: UUID, state: State, *, generation: int) -> None:
+    """Write last-seen when it is older than `ACTIVITY_INTERVAL`, and acknowledge a generation at its first use.
+
+    One conditional UPDATE, after the request's transaction, so that no row lock outlives this statement.
+    """
+    now = timezone.now()
+    first_use = generation > state.generation or (generation == state.generation and not state.acked)
+    if first_use or now.timestamp() - state.last_seen >= conf.ACTIVITY_INTERVAL.total_seconds():
+        write = partial(_touch, session_id, state, generation, now)
+        after_transaction(write, using=router.db_for_write(Session))
+
+
+def _touch(session_id: UUID, state: State, generation: int, now: datetime) -> None:
+    absolute_at = datetime.fromtimestamp(state.absolute_at, UTC)
+    changed = (
+        Session.objects.filter(pk=session_id, revoked_at=None)
+        .filter(Q(last_seen_at__lt=now - conf.ACTIVITY_INTERVAL) | Q(generation=generation, acked=False))
+        .update(
+            last_seen_at=now,
+            idle_at=min(now + idle_timeout(remember_me=state.remember_me), absolute_at),
+            acked=Case(When(generation=generation, then=Value(True)), default="acked"),
+        )
+    )
+    if changed:
+        refresh_copy(session_id)
+
+
+# --- ending ------------------------------------------------------------------------------------------
+
+
+def end_session(session_id: UUID, *, user_id: Any, reason: str) -> bool:
+    """End one session at once, everywhere. Returns whether it was this call that ended it."""
+    return end_sessions([session_id], user_id=user_id, reason=reason) == 1
+
+
+def end_sessions(session_ids: Iterable[UUID], *, user_id: Any, reason: str) -> int:
+    """End sessions of one user; each is ended once, by whoever's UPDATE hits it.
+
+    `reason` is a short word for lists and the trail: `sign_out`, `replaced`, `limit`, `refresh_reused`, …
+    Raises StateUnavailable, having changed nothing, when the state cache is away.
+    """
+    ids = list(session_ids)
+    if not ids:
+        return 0
+    bury(ids)
+    ended = [
+        pk
+        for pk in ids
+        if Session.objects.filter(pk=pk, revoked_at=None).update(revoked_at=timezone.now(), revoked_reason=reason)
+    ]
+    for pk in ended:
+        record(events.SESSION_ENDED, user=user_id, session_id=pk, reason=reason)
+        transaction.on_commit(
+            partial(
+                signals.session_ended.send_robust, sender=Session, session_id=pk, user_id=user_id, reason=reason
+            )
+        )
+    return len(ended)
+
+
+def end_all(user: AbstractBaseUser, *, reason: str, keep: UUID | None = None) -> int:
+    """End every living session of a user but `keep`; returns how many."""
+    living = Session.objects.for_user(user).filter(revoked_at=None).values_list("pk", flat=True)
+    return end_sessions([pk for pk in living if pk != keep], user_id=user.pk, reason=reason)
+
+
+def rehash(user: AbstractBaseUser, *, old_hash: str) -> None:
+    """Keep a user's sessions alive when sign-in stored the same password under a better hash."""
+    Session.objects.for_user(user).filter(
+        password_fingerprint=password_fingerprint(old_hash), revoked_at=None
+    ).update(password_fingerprint=password_fingerprint(user.password))
+
+
+def purge(*, before: datetime) -> int:
+    """Delete sessions that ended before a moment. Returns how many."""
+    return Session.objects.over(before=before)._raw_delete(router.db_for_write(Session))

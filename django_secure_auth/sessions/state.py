@@ -1,0 +1,230 @@
+"""A session's state: the one small record that every authenticated request asks for.
+
+Read from the row joined with its user, in one query; with `STATE_CACHE` kept in a shared cache. Who ends a
+session first lays a tombstone under its key, then changes the row: readers who meet the tombstone ask the
+database and may not fill the cache. A reader who had looked before the tombstone and stalls may fill it
+after the tombstone is gone, but its record carries the moment of that look, and is too old by then.
+A cached record can only say yes: every no is asked of the database again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Collection
+from functools import lru_cache
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from cachetools import LRUCache
+from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.cache import BaseCache, caches
+from django.db import router
+from django.utils import timezone
+
+from django_secure_auth.conf import conf
+from django_secure_auth.exceptions import StateUnavailable
+from django_secure_auth.sessions.models import Session, password_fingerprint
+
+logger = logging.getLogger("django_secure_auth")
+
+_TOMBSTONE = 0
+_LOCAL_COPIES = 10_000
+
+
+class State(NamedTuple):
+    """What a request needs to know of its session. Times are Unix seconds."""
+
+    read_at: float
+    generation: int
+    acked: bool
+    last_seen: float
+    idle_at: float
+    absolute_at: float
+    is_revoked: bool
+    remember_me: bool
+    amr: tuple[str, ...]
+    auth_time: float
+    created_at: float
+    user_is_unchanged: bool
+    user_values: tuple[Any, ...]
+
+    def user(self) -> AbstractBaseUser:
+        """Return a real user instance; columns that were not read are deferred."""
+        model = get_user_model()
+        return model.from_db(router.db_for_read(model), user_columns(), self.user_values)
+
+
+@lru_cache(maxsize=1)
+def user_columns() -> tuple[str, ...]:
+    """Columns of the user that are read with every request, in the model's own order. Not the password."""
+    model = get_user_model()
+    wanted = {model._meta.pk.attname, "is_active", "is_staff", "is_superuser"}
+    wanted |= {model.USERNAME_FIELD, model.get_email_field_name()}
+    return tuple(field.attname for field in model._meta.concrete_fields if field.attname in wanted)
+
+
+_SESSION_COLUMNS = (
+    "generation",
+    "acked",
+    "last_seen_at",
+    "idle_at",
+    "absolute_at",
+    "revoked_at",
+    "remember_me",
+    "amr",
+    "auth_time",
+    "created_at",
+    "password_fingerprint",
+    "user__password",
+)
+
+
+def read_state(session_id: UUID) -> State | None:
+    """Read the state from the database: one query, by primary key."""
+    read_at = time.time()
+    columns = (*_SESSION_COLUMNS, *(f"user__{name}" for name in user_columns()))
+    for row in Session.objects.filter(pk=session_id).order_by().values_list(*columns):
+        (generation, acked, last_seen, idle_at, absolute_at, revoked_at) = row[:6]
+        (remember_me, amr, auth_time, created_at, fingerprint, password) = row[6:12]
+        values = tuple(row[12:])
+        return State(
+            read_at=read_at,
+            generation=generation,
+            acked=acked,
+            last_seen=last_seen.timestamp(),
+            idle_at=idle_at.timestamp(),
+            absolute_at=absolute_at.timestamp(),
+            is_revoked=revoked_at is not None,
+            remember_me=remember_me,
+            amr=tuple(amr),
+            auth_time=auth_time.timestamp(),
+            created_at=created_at.timestamp(),
+            user_is_unchanged=fingerprint == password_fingerprint(password)
+            and bool(dict(zip(user_columns(), values, strict=True)).get("is_active", True)),
+            user_values=values,
+        )
+    return None
+
+
+# --- copies ------------------------------------------------------------------------------------------
+
+_local: LRUCache[UUID, State] = LRUCache(maxsize=_LOCAL_COPIES)
+_local_lock = threading.Lock()
+_last_outage = 0.0
+
+
+def _key(session_id: UUID) -> str:
+    return f"secure_auth:state:1:{session_id.hex}"
+
+
+def _cache() -> BaseCache | None:
+    return caches[conf.STATE_CACHE] if conf.STATE_CACHE else None
+
+
+def _tell_outage(error: Exception) -> None:
+    global _last_outage  # noqa: PLW0603  # one line a minute, however many requests meet the outage
+    now = time.monotonic()
+    if now - _last_outage > 60:
+        _last_outage = now
+        logger.error("The state cache is away (%s); sessions are read from the database.", type(error).__name__)
+
+
+def cached_state(session_id: UUID) -> State | None:
+    """Return a copy that is young enough to be believed, from this process or from the shared cache."""
+    now = time.time()
+    max_age = conf.STATE_MAX_AGE.total_seconds()
+    if max_age:
+        with _local_lock:
+            copy = _local.get(session_id)
+        if copy is not None and 0 <= now - copy.read_at < max_age:
+            return copy
+    cache = _cache()
+    if cache is None:
+        return None
+    try:
+        record = cache.get(_key(session_id))
+    except Exception as error:  # an outage falls back to the database, whatever the client raises
+        _tell_outage(error)
+        return None
+    if not isinstance(record, tuple) or len(record) != len(State._fields):
+        return None
+    state = State(*record)
+    if now - state.read_at >= conf.ACCESS_TOKEN_TTL.total_seconds():
+        return None
+    if max_age:
+        with _local_lock:
+            _local[session_id] = state
+    return state
+
+
+def keep_copy(session_id: UUID, state: State) -> None:
+    """Keep a state that was just read. `add`, never `set`: a tombstone that was laid meanwhile stays."""
+    if conf.STATE_MAX_AGE:
+        with _local_lock:
+            _local[session_id] = state
+    cache = _cache()
+    if cache is None:
+        return
+    try:
+        cache.add(_key(session_id), tuple(state), conf.ACCESS_TOKEN_TTL.total_seconds())
+    except Exception as error:
+        _tell_outage(error)
+
+
+def _forget_locally(session_ids: Collection[UUID]) -> None:
+    with _local_lock:
+        for session_id in session_ids:
+            _local.pop(session_id, None)
+
+
+def bury(session_ids: Collection[UUID]) -> None:
+    """Lay tombstones, before a change that takes rights away. Raises StateUnavailable when the cache is away.
+
+    The change then fails whole: a revocation that some process would not see for minutes is none.
+    """
+    _forget_locally(session_ids)
+    cache = _cache()
+    if cache is None or not session_ids:
+        return
+    tombstones = dict.fromkeys(map(_key, session_ids), _TOMBSTONE)
+    try:
+        failed = cache.set_many(tombstones, conf.ACCESS_TOKEN_TTL.total_seconds())
+    except Exception as error:
+        _tell_outage(error)
+        raise StateUnavailable from error
+    if failed:
+        raise StateUnavailable
+
+
+def refresh_copy(session_id: UUID) -> None:
+    """Drop a copy after a change that takes no rights away (last-seen, a rotation); an old copy does no harm."""
+    _forget_locally((session_id,))
+    cache = _cache()
+    if cache is not None:
+        try:
+            cache.delete(_key(session_id))
+        except Exception as error:
+            _tell_outage(error)
+
+
+def bury_sessions_of(user: AbstractBaseUser) -> None:
+    """Lay tombstones for every living session of a user: somebody changed or deletes the account."""
+    if conf.STATE_CACHE or conf.STATE_MAX_AGE:
+        bury(list(Session.objects.for_user(user).alive(timezone.now()).values_list("pk", flat=True)))
+
+
+_HARMLESS_USER_FIELDS = frozenset({"last_login"})
+
+
+def on_user_saved(instance: AbstractBaseUser, update_fields: Collection[str] | None = None, **_: object) -> None:
+    """`post_save` of the user model: password, `is_active` and privileges hold at the next request."""
+    if update_fields is None or not _HARMLESS_USER_FIELDS.issuperset(update_fields):
+        bury_sessions_of(instance)
+
+
+def on_session_deleted(instance: Session, **_: object) -> None:
+    """`pre_delete` of a session: from the admin, or with its user."""
+    bury((instance.pk,))

@@ -1,0 +1,22 @@
+"""What a project may listen to. All are sent after commit, with `send_robust`.
+
+| signal | arguments |
+|---|---|
+| `session_opened` | `session`, `user`, `request` |
+| `session_ended` | `session_id`, `user_id`, `reason` |
+| `otp_sent` | `challenge_id`, `user_id`, `purpose` |
+| `otp_approved` | `challenge_id`, `user_id`, `purpose` |
+| `refresh_reused` | `session_id`, `user_id` |
+
+Django's `user_logged_in`, `user_logged_out` and `user_login_failed` are sent as well.
+"""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+
+session_opened = Signal()
+session_ended = Signal()
+otp_sent = Signal()
+otp_approved = Signal()
+refresh_reused = Signal()

@@ -1,0 +1,52 @@
+"""Fields that take their own JSON type only."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+from rest_framework import serializers
+
+MAX_PASSWORD_POINTS = 256
+MAX_PASSWORD_BYTES = 1024
+
+
+class StrictCharField(serializers.CharField):
+    """A JSON string, verbatim: no number becomes text, no blank is trimmed."""
+
+    default_error_messages = {"invalid": "Must be a string."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("trim_whitespace", False)
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return str(super().to_internal_value(data))
+
+
+class StrictBooleanField(serializers.BooleanField):
+    """`true` or `false`; neither `"yes"` nor `1`."""
+
+    default_error_messages = {"invalid": "Must be true or false."}
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid")
+        return data
+
+
+class PasswordField(StrictCharField):
+    """A password as typed, in NFC; bounded, so that nobody makes us hash a megabyte.
+
+    Length counts code points (NIST SP 800-63B-4 §3.1.1.2), the byte bound keeps four-byte ones in check.
+    """
+
+    default_error_messages = {"too_long": f"At most {MAX_PASSWORD_POINTS} characters."}
+
+    def to_internal_value(self, data: Any) -> str:
+        value = unicodedata.normalize("NFC", super().to_internal_value(data))
+        if len(value) > MAX_PASSWORD_POINTS or len(value.encode()) > MAX_PASSWORD_BYTES:
+            self.fail("too_long")
+        return value

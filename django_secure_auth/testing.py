@@ -1,0 +1,49 @@
+"""For the tests of projects that use this package."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.mail import EmailMessage
+from django.http import HttpRequest
+from django.test import Client
+
+from django_secure_auth.conf import conf
+from django_secure_auth.kit.cookies import cookie_name
+from django_secure_auth.sessions.models import Session
+from django_secure_auth.sessions.services import open_session
+from django_secure_auth.tokens.services import issue
+
+__all__ = ["latest_code", "sign_in"]
+
+
+def sign_in(
+    client: Client, user: AbstractBaseUser, *, amr: Iterable[str] = ("pwd",), remember_me: bool = False
+) -> Session:
+    """Sign `user` in on a test client, without password and code, and return the session.
+
+    The client then carries the real cookies; pass `secure=True`, or use an `https` base, as a browser would.
+    """
+    request = HttpRequest()
+    request.META.update({"REMOTE_ADDR": "127.0.0.1", "HTTP_USER_AGENT": "test client"})
+    session = open_session(user, request=request, amr=amr, remember_me=remember_me)
+    tokens = issue(session)
+    for kind, value in (("access", tokens.access), ("refresh", tokens.refresh)):
+        client.cookies[cookie_name(conf.COOKIE_PREFIX, kind, secure=conf.COOKIE_SECURE)] = value
+    return session
+
+
+def latest_code(mailbox: Sequence[EmailMessage]) -> str:
+    """Return the code of the newest mail in `mailbox` (`django.core.mail.outbox`) that holds one.
+
+    Raises LookupError when there is none.
+    """
+    pattern: Any = re.compile(rf"^Code: ([0-9]{{{conf.OTP_LENGTH}}})$|\b([0-9]{{{conf.OTP_LENGTH}}})\b", re.MULTILINE)
+    for message in reversed(mailbox):
+        match = pattern.search(str(message.body))
+        if match:
+            return str(match.group(1) or match.group(2))
+    raise LookupError("No mail in this mailbox holds a code.")

@@ -1,0 +1,113 @@
+"""Who is asking: a bearer token, or the access cookie with its CSRF proof."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.http import HttpRequest
+from rest_framework.authentication import BaseAuthentication, CSRFCheck
+from rest_framework.request import Request
+
+from django_secure_auth.audit import events
+from django_secure_auth.audit.services import record
+from django_secure_auth.conf import conf
+from django_secure_auth.exceptions import CSRFFailed, TokenInvalid
+from django_secure_auth.kit.cookies import cookie_name
+from django_secure_auth.request_scope import plain_request
+from django_secure_auth.sessions.services import alive, touch
+from django_secure_auth.tokens.services import read_access_token
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """`request.auth`: how this request proved who it is. `kind` is `cookie`, `bearer` or `api_key`."""
+
+    session_id: UUID | None
+    amr: tuple[str, ...]
+    auth_time: datetime
+    kind: str
+    scopes: frozenset[str] = frozenset()
+
+
+def enforce_csrf(request: Request | HttpRequest) -> None:
+    """Run Django's own CSRF check (token cookie and header, Origin, Referer), also for anonymous callers.
+
+    DRF exempts its views and asks only where its own session authentication signed somebody in; sign-in,
+    refresh and sign-out need it as much (login CSRF). Raises CSRFFailed.
+    """
+    bare = plain_request(request)
+    check = CSRFCheck(lambda _: None)  # type: ignore[arg-type,return-value]  # never called: only the check is used
+    check.process_request(bare)
+    reason = check.process_view(bare, lambda _: None, (), {})  # type: ignore[arg-type,return-value]  # as above
+    if reason:
+        record(events.CSRF_FAIL, request=request, reason=str(reason)[:200], path=bare.path[:200])
+        raise CSRFFailed
+
+
+def bearer_token(request: Request | HttpRequest) -> str | None:
+    """Return the token of `Authorization: Bearer …`, or None for another scheme. Raises TokenInvalid when garbled."""
+    header = plain_request(request).META.get("HTTP_AUTHORIZATION", "")
+    scheme, _, rest = header.partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    if not rest or " " in rest:
+        raise TokenInvalid
+    return str(rest)
+
+
+def has_explicit_credential(request: Request | HttpRequest) -> bool:
+    """Tell whether the request carries a credential header. Then no cookie counts, whatever the header holds."""
+    meta = plain_request(request).META
+    return "HTTP_AUTHORIZATION" in meta or "HTTP_X_API_KEY" in meta
+
+
+def access_cookie(request: Request | HttpRequest) -> str | None:
+    return plain_request(request).COOKIES.get(cookie_name(conf.COOKIE_PREFIX, "access", secure=conf.COOKIE_SECURE))
+
+
+class JWTCookieAuthentication(BaseAuthentication):
+    """Access token from the cookie (writes need CSRF) or from `Authorization: Bearer` (they do not).
+
+    An explicit credential alone decides: a cookie that came along is neither a fallback nor a danger. The
+    session is asked with every request, so that sign-out, a password change, deactivation and deletion hold
+    at the next one.
+    """
+
+    def authenticate(self, request: Request) -> tuple[AbstractBaseUser, Credentials] | None:
+        token = bearer_token(request)
+        if token is not None:
+            return self._accept(request, token, kind="bearer")
+        if has_explicit_credential(request):
+            return None
+        token = access_cookie(request)
+        if token is None:
+            return None
+        accepted = self._accept(request, token, kind="cookie")
+        if request.method not in _SAFE_METHODS:
+            enforce_csrf(request)
+        return accepted
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+    def _accept(self, request: Request, token: str, *, kind: str) -> tuple[AbstractBaseUser, Credentials]:
+        claims = read_access_token(token)
+        state = alive(claims.session_id)
+        user = state.user()
+        if str(user.pk) != claims.user_id:
+            raise TokenInvalid
+        if not getattr(_view_of(request), "secure_auth_background", False):
+            touch(claims.session_id, state, generation=claims.generation)
+        credentials = Credentials(claims.session_id, state.amr, datetime.fromtimestamp(state.auth_time, UTC), kind)
+        return user, credentials
+
+
+def _view_of(request: Request) -> Any:
+    context = getattr(request, "parser_context", None) or {}
+    return context.get("view")

@@ -1,0 +1,20 @@
+"""Door: `path("api/auth/", include("django_secure_auth.urls"))`."""
+
+from django.urls import path
+
+from django_secure_auth.accounts import views
+from django_secure_auth.tokens.views import jwks
+
+app_name = "secure_auth"
+urlpatterns = [
+    path("csrf/", views.CSRFView.as_view(), name="csrf"),
+    path("login/", views.LoginView.as_view(), name="login"),
+    path("otp/approve/", views.OTPApproveView.as_view(), name="otp-approve"),
+    path("otp/resend/", views.OTPResendView.as_view(), name="otp-resend"),
+    path("refresh/", views.RefreshView.as_view(), name="refresh"),
+    path("logout/", views.LogoutView.as_view(), name="logout"),
+    path("me/", views.MeView.as_view(), name="me"),
+    path("sessions/", views.SessionListView.as_view(), name="session-list"),
+    path("sessions/<uuid:session_id>/", views.SessionDetailView.as_view(), name="session-detail"),
+    path("jwks.json", jwks, name="jwks"),
+]

@@ -1,0 +1,101 @@
+"""Fixtures and rules for the whole suite.
+
+A skipped test is a failure when SECURE_AUTH_REQUIRE_SERVICES=1 says that every service has to be there. A test that is
+marked with ``database(...)`` is deselected on another database, so that a skip always means that something is missing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from hypothesis import settings as hypothesis_settings
+
+from tests import reachable
+
+# The first example on a cold machine imports half of Django: no deadline. A failure prints the line that repeats it.
+hypothesis_settings.register_profile("default", deadline=None, print_blob=True, max_examples=100)
+hypothesis_settings.register_profile("nightly", deadline=None, print_blob=True, max_examples=3000)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "default")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """SECURE_AUTH_JUNIT_DIR: every run leaves its result there, so that several in a row can be counted."""
+    folder = os.environ.get("SECURE_AUTH_JUNIT_DIR")
+    if folder and not config.option.xmlpath and not hasattr(config, "workerinput"):
+        config.option.xmlpath = str(Path(folder) / f"pytest-{os.getpid()}.xml")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    foreign = [item for item in items if not _fits_database(item)]
+    if foreign:
+        config.hook.pytest_deselected(items=foreign)
+        items[:] = [item for item in items if item not in foreign]
+
+
+def _fits_database(item: pytest.Item) -> bool:
+    return all(connection.vendor in marker.args for marker in item.iter_markers("database"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    required = os.environ.get("SECURE_AUTH_REQUIRE_SERVICES") == "1"
+    if required and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"SECURE_AUTH_REQUIRE_SERVICES=1, but {item.nodeid} was skipped: {reason}"
+    return report
+
+
+def _need(service: str) -> None:
+    if reason := reachable.why_not(service):
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def postgres_url() -> str:
+    """Address of a PostgreSQL server, without a database name."""
+    _need("postgres")
+    return reachable.url_of("postgres")
+
+
+@pytest.fixture
+def mariadb_url() -> str:
+    """Address of a MariaDB server, without a database name."""
+    _need("mariadb")
+    return reachable.url_of("mariadb")
+
+
+@pytest.fixture
+def redis_url() -> str:
+    """Address of a Redis database for this worker alone (15, 14, …), emptied before the test."""
+    _need("redis")
+    redis = pytest.importorskip("redis", reason="the extra `redis` is not installed")
+    number = 15 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    url = f"{reachable.url_of('redis')}/{number}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
+
+
+@pytest.fixture
+def amqp_url() -> str:
+    """Address of a RabbitMQ server's default virtual host; a test names its own queues and deletes them."""
+    _need("amqp")
+    return f"{reachable.url_of('amqp')}//"
+
+
+@pytest.fixture
+def chromium() -> str:
+    """Path of a Chromium that Playwright can be started with (``executable_path``)."""
+    _need("chromium")
+    path = reachable.browser()
+    assert path is not None
+    return path
