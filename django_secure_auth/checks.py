@@ -89,7 +89,9 @@ def _find_combinations() -> Iterable[CheckMessage]:
         alias = getattr(conf, name)
         if alias is not None and alias not in django_settings.CACHES:
             yield _error(
-                5, f"{name} names the cache {alias!r}, which CACHES does not have.", "Add it to CACHES, or name another."
+                5,
+                f"{name} names the cache {alias!r}, which CACHES does not have.",
+                "Add it to CACHES, or name another.",
             )
     if conf.STATE_CACHE in django_settings.CACHES and isinstance(caches[str(conf.STATE_CACHE)], LocMemCache):
         yield _error(
@@ -128,7 +130,9 @@ def _find_installation() -> Iterable[CheckMessage]:
         )
     elif MIDDLEWARE_AUTH in middleware and middleware.index(MIDDLEWARE_IDLE) < middleware.index(MIDDLEWARE_AUTH):
         yield _error(
-            11, "IdleTimeoutMiddleware stands before Django's authentication.", "Move it behind AuthenticationMiddleware."
+            11,
+            "IdleTimeoutMiddleware stands before Django's authentication.",
+            "Move it behind AuthenticationMiddleware.",
         )
     if MIDDLEWARE_HEADERS not in middleware:
         yield _warning(
@@ -177,7 +181,9 @@ def _find_production() -> Iterable[CheckMessage]:
     for secret in (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS):
         if len(secret) < _MIN_SECRET or is_weak_secret(str(secret).encode()):
             yield _warning(
-                2, "SECRET_KEY or one of its fallbacks is short or well known.", "Make one: `secrets.token_urlsafe(50)`."
+                2,
+                "SECRET_KEY or one of its fallbacks is short or well known.",
+                "Make one: `secrets.token_urlsafe(50)`.",
             )
             break
     if not uses_celery():

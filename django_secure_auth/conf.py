@@ -287,7 +287,9 @@ class Conf:
     OTP_TTL = Setting(5 * _MINUTE, judge=_a_duration(30 * _SECOND, 10 * _MINUTE), text="Life of a code.")
     OTP_ATTEMPTS = Setting(5, judge=_an_int(1, 10), text="Tries of one challenge, over all its codes.")
     OTP_ACCOUNT_ATTEMPTS = Setting(
-        50, judge=_an_int(5, 100), text="Wrong codes in a row, over all challenges, after which an account gets no more."
+        50,
+        judge=_an_int(5, 100),
+        text="Wrong codes in a row, over all challenges, after which an account gets no more.",
     )
     OTP_RESEND_INTERVAL = Setting(
         30 * _SECOND, judge=_a_duration(timedelta(0), 10 * _MINUTE), text="Wait before a code may be sent again."

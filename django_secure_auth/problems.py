@@ -159,9 +159,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     error = as_error(exc)
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(exc, SecureAuthError):
         bare = plain_request(request)
-        logger.error(
-            "%s at %s (request %s)", type(exc).__name__, bare.path, scope_of(request).request_id, exc_info=exc
-        )
+        logger.error("%s at %s (request %s)", type(exc).__name__, bare.path, scope_of(request).request_id, exc_info=exc)
         if isinstance(error, exceptions.InternalError):
             got_request_exception.send(sender=context["view"].__class__ if context.get("view") else None, request=bare)
     set_rollback()

@@ -221,4 +221,3 @@ class SessionDetailView(SignedInView):
         if session.pk == request.auth.session_id:
             cookies.clear(response, "access", "refresh")
         return response
-

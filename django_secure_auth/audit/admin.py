@@ -15,7 +15,6 @@ else:
     _SecurityEventAdmin = admin.ModelAdmin
 
 
-
 @admin.register(SecurityEvent)
 class SecurityEventAdmin(_SecurityEventAdmin):
     list_display = ("occurred_at", "severity", "event", "message", "user_id", "ip_address", "request_id")

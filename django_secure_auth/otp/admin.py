@@ -21,7 +21,6 @@ else:
     _OTPChallengeAdmin = _TrustedDeviceAdmin = _OTPBudgetAdmin = admin.ModelAdmin
 
 
-
 @admin.register(OTPChallenge)
 class OTPChallengeAdmin(_OTPChallengeAdmin):
     list_display = ("created_at", "user", "purpose", "device_label", "ip_address", "attempts", "state")

@@ -193,7 +193,9 @@ def resend(challenge: OTPChallenge, *, request: AnyRequest) -> OTPChallenge:
     moved = (
         OTPChallenge.objects.open(now)
         .filter(pk=challenge.pk, resend_at__lte=now, send_number__lte=conf.OTP_RESENDS)
-        .update(send_number=F("send_number") + 1, resend_at=now + conf.OTP_RESEND_INTERVAL, expires_at=now + conf.OTP_TTL)
+        .update(
+            send_number=F("send_number") + 1, resend_at=now + conf.OTP_RESEND_INTERVAL, expires_at=now + conf.OTP_TTL
+        )
     )
     challenge.refresh_from_db(from_queryset=OTPChallenge.objects.select_related("user"))
     if not moved:

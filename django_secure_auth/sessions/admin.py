@@ -20,7 +20,6 @@ else:
     _SessionAdmin = admin.ModelAdmin
 
 
-
 class AliveFilter(admin.SimpleListFilter):
     title = _("state")
     parameter_name = "state"

@@ -190,9 +190,7 @@ def end_sessions(session_ids: Iterable[UUID], *, user_id: Any, reason: str) -> i
     for pk in ended:
         record(events.SESSION_ENDED, user=user_id, session_id=pk, reason=reason)
         transaction.on_commit(
-            partial(
-                signals.session_ended.send_robust, sender=Session, session_id=pk, user_id=user_id, reason=reason
-            )
+            partial(signals.session_ended.send_robust, sender=Session, session_id=pk, user_id=user_id, reason=reason)
         )
     return len(ended)
 
@@ -205,9 +203,9 @@ def end_all(user: AbstractBaseUser, *, reason: str, keep: UUID | None = None) ->
 
 def rehash(user: AbstractBaseUser, *, old_hash: str) -> None:
     """Keep a user's sessions alive when sign-in stored the same password under a better hash."""
-    Session.objects.for_user(user).filter(
-        password_fingerprint=password_fingerprint(old_hash), revoked_at=None
-    ).update(password_fingerprint=password_fingerprint(user.password))
+    Session.objects.for_user(user).filter(password_fingerprint=password_fingerprint(old_hash), revoked_at=None).update(
+        password_fingerprint=password_fingerprint(user.password)
+    )
 
 
 def purge(*, before: datetime) -> int:

@@ -239,8 +239,6 @@ def _end_for_theft(session: Session, request: AnyRequest) -> None:
         return
     record(events.TOKEN_REUSE, request=request, user=session.user_id, session_id=session.pk)
     transaction.on_commit(
-        partial(
-            signals.refresh_reused.send_robust, sender=Session, session_id=session.pk, user_id=session.user_id
-        )
+        partial(signals.refresh_reused.send_robust, sender=Session, session_id=session.pk, user_id=session.user_id)
     )
     transaction.on_commit(partial(deliver, tell_of_reuse, str(session.pk), expires=NOTICE_EXPIRES), robust=True)

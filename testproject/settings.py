@@ -1,0 +1,159 @@
+"""Settings of the example project, from the environment; `.env` is read, `.env.example` lists all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import django
+import environ
+
+from django_secure_auth.kit.json_log import logging_preset
+from testproject.environment import key_pairs, refuse_incomplete
+
+ROOT = Path(__file__).resolve().parent.parent
+env = environ.Env()
+env.read_env(ROOT / ".env")
+
+DEBUG = env.bool("DEBUG", default=True)
+if not DEBUG:
+    refuse_incomplete(os.environ)
+
+# The key of a development machine. In production `refuse_incomplete` has asked for a real one.
+SECRET_KEY = env.str("SECRET_KEY", default="django-insecure-for-development-on-this-machine-only")
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+ROOT_URLCONF = "testproject.urls"
+WSGI_APPLICATION = "testproject.wsgi.application"
+ASGI_APPLICATION = "testproject.asgi.application"
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "static/"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "django_secure_auth.apps.SecureAdminConfig",  # in the place of django.contrib.admin: staff need a code
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_secure_auth",
+    "testproject",
+]
+
+MIDDLEWARE = [
+    "django_secure_auth.headers.middleware.SecurityHeadersMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_secure_auth.sessions.middleware.IdleTimeoutMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{ROOT / 'db.sqlite3'}")}
+_database: dict[str, Any] = DATABASES["default"]
+if _database["ENGINE"].endswith("sqlite3"):
+    # IMMEDIATE: a transaction that reads and then writes waits for its turn instead of failing as "locked".
+    _database["OPTIONS"] = {"timeout": 20, "transaction_mode": "IMMEDIATE"}
+elif _database["ENGINE"].endswith("mysql"):
+    import pymysql
+
+    pymysql.version_info = (2, 2, 7, "final", 0)  # Django asks for a mysqlclient of at least this version
+    pymysql.install_as_MySQLdb()
+
+CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
+
+_mail = env.email_url("EMAIL_URL", default="consolemail://")
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="no-reply@example.com")
+_MAIL_TIMEOUT = 10  # seconds; below the time after which another worker takes a mail over
+if django.VERSION >= (6, 1):
+    _options = {
+        "host": _mail.get("EMAIL_HOST"),
+        "port": _mail.get("EMAIL_PORT"),
+        "username": _mail.get("EMAIL_HOST_USER"),
+        "password": _mail.get("EMAIL_HOST_PASSWORD"),
+        "use_tls": _mail.get("EMAIL_USE_TLS", False),
+        "use_ssl": _mail.get("EMAIL_USE_SSL", False),
+        "timeout": _MAIL_TIMEOUT,
+    }
+    MAILERS: dict[str, Any] = {
+        "default": {
+            "BACKEND": _mail["EMAIL_BACKEND"],
+            "OPTIONS": _options if _mail["EMAIL_BACKEND"].endswith("smtp.EmailBackend") else {},
+        }
+    }
+else:
+    globals().update({name: value for name, value in _mail.items() if name.startswith("EMAIL_")})
+    EMAIL_TIMEOUT = _MAIL_TIMEOUT
+
+# Without a broker, tasks run in process: nothing but Python is needed to try everything.
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="")
+CELERY_TASK_ALWAYS_EAGER = not CELERY_BROKER_URL
+CELERY_RESULT_BACKEND = env.str("CELERY_RESULT_BACKEND", default="") or None
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_BROKER_CONNECTION_TIMEOUT = 2
+if CELERY_BROKER_URL.startswith("redis"):
+    # Redis gives the task of a worker that died to another one only after this time.
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "visibility_timeout": env.int("CELERY_VISIBILITY_TIMEOUT", default=60),
+        "socket_connect_timeout": 2,
+    }
+
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+BASE_URL = env.str("BASE_URL", default="http://127.0.0.1:8000")
+DJANGO_SECURE_AUTH: dict[str, Any] = {
+    "BASE_URL": BASE_URL,
+    # Plain http on a development machine; refused when DEBUG is off.
+    "COOKIE_SECURE": not DEBUG,
+    "STATE_CACHE": env.str("STATE_CACHE", default="") or None,
+    "TRUSTED_PROXIES": env.int("TRUSTED_PROXIES", default=0),
+}
+if _signing := key_pairs(env.str("SECURE_AUTH_SIGNING_KEYS", default="")):
+    DJANGO_SECURE_AUTH["SIGNING_KEYS"] = [{"kid": kid, "alg": "HS256", "key": key} for kid, key in _signing]
+if _encryption := key_pairs(env.str("SECURE_AUTH_ENCRYPTION_KEYS", default="")):
+    DJANGO_SECURE_AUTH["ENCRYPTION_KEYS"] = [{"kid": kid, "key": key} for kid, key in _encryption]
+
+CSRF_HEADER_NAME = "HTTP_X_CSRF_TOKEN"
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["django_secure_auth.tokens.authentication.JWTCookieAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "EXCEPTION_HANDLER": "django_secure_auth.problems.exception_handler",
+}
+LOGGING = logging_preset()
+
+if not DEBUG:
+    CSRF_TRUSTED_ORIGINS = [BASE_URL]
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=True)
+    if env.int("TRUSTED_PROXIES", default=0):
+        SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

@@ -1,0 +1,12 @@
+"""The demo page, the admin, and the package's URLs."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from testproject.views import demo_page
+
+urlpatterns = [
+    path("", demo_page, name="demo"),
+    path("admin/", admin.site.urls),
+    path("api/auth/", include("django_secure_auth.urls")),
+]
