@@ -176,7 +176,7 @@ def _find_production() -> Iterable[CheckMessage]:
         yield _warning(
             1,
             "Keys are derived from SECRET_KEY.",
-            "Make keys of their own with `manage.py secure_auth_keys generate` and set SIGNING_KEYS and ENCRYPTION_KEYS.",
+            "Make some with `manage.py secure_auth_keys generate` and set SIGNING_KEYS and ENCRYPTION_KEYS.",
         )
     for secret in (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS):
         if len(secret) < _MIN_SECRET or is_weak_secret(str(secret).encode()):

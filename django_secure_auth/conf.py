@@ -289,7 +289,7 @@ class Conf:
     OTP_ACCOUNT_ATTEMPTS = Setting(
         50,
         judge=_an_int(5, 100),
-        text="Wrong codes in a row, over all challenges, after which an account gets no more.",
+        text="Wrong codes in a row, over all challenges; then an account gets no more.",
     )
     OTP_RESEND_INTERVAL = Setting(
         30 * _SECOND, judge=_a_duration(timedelta(0), 10 * _MINUTE), text="Wait before a code may be sent again."

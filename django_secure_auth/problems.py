@@ -64,10 +64,8 @@ def _field_errors(detail: Any) -> dict[str, Any]:
 
 
 def _headers_of(error: drf.APIException) -> dict[str, str]:
-    headers = {}
-    if getattr(error, "auth_header", None):
-        headers["WWW-Authenticate"] = str(error.auth_header)
-    return headers
+    challenge = getattr(error, "auth_header", None)  # set by DRF's views
+    return {"WWW-Authenticate": str(challenge)} if challenge else {}
 
 
 def _from_drf(error: drf.APIException) -> SecureAuthError:
@@ -76,8 +74,8 @@ def _from_drf(error: drf.APIException) -> SecureAuthError:
     if isinstance(error, drf.ValidationError):
         return exceptions.InvalidInput(errors=_field_errors(error.detail))
     if isinstance(error, drf.Throttled):
-        wait = {"Retry-After": str(max(1, round(error.wait)))} if error.wait else {}
-        return exceptions.RateLimited(headers=wait)
+        wait = getattr(error, "wait", None)
+        return exceptions.RateLimited(headers={"Retry-After": str(max(1, round(wait)))} if wait else {})
     if isinstance(error, drf.PermissionDenied) and str(error.detail).startswith("CSRF Failed"):
         return exceptions.CSRFFailed()  # DRF's own SessionAuthentication
     if isinstance(error, drf.PermissionDenied) and error.get_codes() == exceptions.StepUpRequired.code:
@@ -135,7 +133,7 @@ def _response_headers(error: SecureAuthError) -> dict[str, str]:
 def problem_response(error: SecureAuthError, request: Request) -> Response:
     """Answer a DRF request with an error, without raising it (see `request_scope`)."""
     plain_request(request).accepted_renderer = None  # type: ignore[attr-defined]  # DRF reads it back
-    request.accepted_renderer = ProblemRenderer()  # type: ignore[assignment]  # typed too narrowly by the stubs
+    request.accepted_renderer = ProblemRenderer()
     request.accepted_media_type = MEDIA_TYPE
     return Response(
         document(error, request), status=error.status_code, headers=_response_headers(error), content_type=MEDIA_TYPE

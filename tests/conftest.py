@@ -11,10 +11,16 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from django.conf import settings
+from django.core.cache import caches
 from django.db import connection
 from hypothesis import settings as hypothesis_settings
 
+from django_secure_auth.sessions import services as session_services
+from django_secure_auth.sessions import state as session_state
+from django_secure_auth.tokens import services as token_services
 from tests import reachable
+from tests.browser import Browser, Clock
 
 # The first example on a cold machine imports half of Django: no deadline. A failure prints the line that repeats it.
 hypothesis_settings.register_profile("default", deadline=None, print_blob=True, max_examples=100)
@@ -52,6 +58,28 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"SECURE_AUTH_REQUIRE_SERVICES=1, but {item.nodeid} was skipped: {reason}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _no_memories() -> None:
+    """What one test made the process remember (limits, states, signatures) must not decide another."""
+    for alias in settings.CACHES:
+        caches[alias].clear()
+    session_state._local.clear()
+    session_state._last_outage = 0.0
+    session_services._told.clear()
+    token_services._verified.clear()
+
+
+@pytest.fixture
+def browser() -> Browser:
+    return Browser()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Time that the test moves."""
+    return Clock(monkeypatch)
 
 
 def _need(service: str) -> None:

@@ -3,7 +3,7 @@
 The environment turns it into other projects, so that the same tests run against them:
 
 DATABASE_URL             default: SQLite in memory
-DSA_TEST_DB_FILE         the SQLite test database is this file; threads on a live server need one
+DSA_TEST_DB_FILE         the SQLite test database is this file; default: one in the temporary folder for each process
 CACHE_URL                default: local memory
 DSA_STATE_CACHE          STATE_CACHE of the package, e.g. ``default``
 DSA_USER_MODEL           default: ``auth.User``
@@ -14,6 +14,9 @@ DSA_PREFIX               where our URLs are mounted; default ``api/auth/``
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import django
@@ -91,8 +94,10 @@ if vendor == "sqlite3":
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA synchronous=OFF;",
     }
-    if test_file := env.str("DSA_TEST_DB_FILE", default=""):
-        database["TEST"] = {"NAME": test_file}
+    # A file: threads of a live server would share the one connection of a database in memory, and never race.
+    # Its name holds the process, and pytest-django adds the worker's, so that parallel runs do not meet.
+    own_file = Path(tempfile.gettempdir()) / f"secure_auth_test_{os.getpid()}.sqlite3"
+    database["TEST"] = {"NAME": env.str("DSA_TEST_DB_FILE", default=str(own_file))}
 elif vendor == "mysql":
     import pymysql
 

@@ -7,7 +7,6 @@ from typing import Any
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import get_user_model, login
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
@@ -47,7 +46,7 @@ class LimitedAuthenticationForm(AdminAuthenticationForm):
         found = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first()
         try:
             taken = reserve_attempt(self.request, identifier, device=None)
-            self.user_cache = prove_password(self.request, found, password, identifier=identifier)
+            user: Any = prove_password(self.request, found, password, identifier=identifier)
         except InvalidCredentials:
             raise self.get_invalid_login_error() from None
         except LimitReached as refusal:
@@ -57,7 +56,8 @@ class LimitedAuthenticationForm(AdminAuthenticationForm):
         except SecureAuthError as refusal:
             raise ValidationError(str(refusal.detail)) from None
         give_back(*taken)
-        self.confirm_login_allowed(self.user_cache)
+        self.confirm_login_allowed(user)
+        self.user_cache = user
         return self.cleaned_data
 
 
@@ -98,6 +98,9 @@ class SecureAdminSite(AdminSite):
         code = request.POST.get("otp_code", "")
         try:
             challenge = otp.find(cookies.read_cookie(request, "challenge"))
+        except SecureAuthError as refusal:
+            return self._page(request, form=LimitedAuthenticationForm(request), error=str(refusal.detail))
+        try:
             if challenge.purpose != PURPOSE or not (code.isascii() and code.isdigit() and len(code) == conf.OTP_LENGTH):
                 return self._page(request, challenge=challenge, error=_("Enter the code from the mail."))
             otp.verify(challenge, code, request=request)
@@ -110,9 +113,9 @@ class SecureAdminSite(AdminSite):
         cookies.clear(response, "challenge")
         return response
 
-    def _enter(self, request: HttpRequest, user: AbstractBaseUser) -> HttpResponse:
+    def _enter(self, request: HttpRequest, user: Any) -> HttpResponse:
         if not getattr(user, "backend", None):
-            user.backend = "django.contrib.auth.backends.ModelBackend"  # type: ignore[attr-defined]  # Django's mark
+            user.backend = "django.contrib.auth.backends.ModelBackend"
         login(request, user)
         request.session[_APPROVED] = True
         record(events.LOGIN_SUCCESS, request=request, user=user, at="admin")
@@ -136,6 +139,6 @@ class SecureAdminSite(AdminSite):
             _REDIRECT: self._target(request),
             **context,
         }
-        request.current_app = self.name  # type: ignore[attr-defined]  # what AdminSite.login does
+        request.current_app = self.name  # what AdminSite.login does
         template = "django_secure_auth/admin_code.html" if "challenge" in context else "admin/login.html"
         return TemplateResponse(request, self.login_template or template, full)

@@ -104,16 +104,15 @@ def _expire(response: HttpResponse, slot: str, spec: CookieSpec, path: str) -> N
     # `response.cookies` holds one cookie a name; a slot of its own lets one name be deleted on several paths.
     morsel: Morsel[Any] = Morsel()
     morsel.set(spec.name, "", '""')
-    morsel.update(
-        {
-            "expires": "Thu, 01 Jan 1970 00:00:00 GMT",
-            "max-age": 0,
-            "path": path,
-            "secure": spec.secure,
-            "httponly": spec.httponly,
-            "samesite": spec.samesite,
-        }
-    )
+    attributes: dict[str, Any] = {
+        "expires": "Thu, 01 Jan 1970 00:00:00 GMT",
+        "max-age": "0",
+        "path": path,
+        "secure": spec.secure,
+        "httponly": spec.httponly,
+        "samesite": spec.samesite,
+    }
+    morsel.update(attributes)
     dict.__setitem__(response.cookies, slot, morsel)
 
 

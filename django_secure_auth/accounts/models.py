@@ -71,4 +71,4 @@ class AbstractEmailUser(AbstractBaseUser, PermissionsMixin):
         verbose_name_plural = _("users")
 
     def __str__(self) -> str:
-        return self.email
+        return str(self.email)

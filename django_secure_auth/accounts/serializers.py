@@ -32,7 +32,7 @@ class CodeField(StrictCharField):
 
     def to_internal_value(self, data: Any) -> str:
         value = super().to_internal_value(data)
-        RegexValidator(rf"\A[0-9]{{{conf.OTP_LENGTH}}}\Z", "Must be %d digits." % conf.OTP_LENGTH)(value)
+        RegexValidator(rf"\A[0-9]{{{conf.OTP_LENGTH}}}\Z", f"Must be {conf.OTP_LENGTH} digits.")(value)
         return value
 
 

@@ -27,7 +27,6 @@ from django_secure_auth.accounts.models import CanonicalEmailField
 from django_secure_auth.accounts.serializers import challenge_body, rfc3339, session_body, user_body
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
-from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import ChallengeInvalid, InvalidCredentials, RateLimited, TokenInvalid
 from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.identifiers import canonical_identifier
@@ -305,7 +304,7 @@ def _renderable(response: Response) -> Response:
     # So that a plain Django view may return it; a DRF view puts its own renderer in.
     response.accepted_renderer = JSONRenderer()
     response.accepted_media_type = "application/json"
-    response.renderer_context = {}
+    response.renderer_context = {}  # type: ignore[attr-defined]  # set by DRF's views, unknown to the stubs
     return response
 
 

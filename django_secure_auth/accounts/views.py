@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
-from django.http.response import HttpResponseBase
 from django.middleware.csrf import get_token
 from django.utils.cache import patch_vary_headers
 from django.utils.decorators import method_decorator
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import PageNumberPagination
-from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
+from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -41,7 +41,12 @@ from django_secure_auth.request_scope import scope_of
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import end_all, end_session
 from django_secure_auth.strict.parsers import EmptyFormParser, StrictJSONParser
-from django_secure_auth.tokens.authentication import JWTCookieAuthentication, bearer_token, enforce_csrf
+from django_secure_auth.tokens.authentication import (
+    Credentials,
+    JWTCookieAuthentication,
+    bearer_token,
+    enforce_csrf,
+)
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -88,9 +93,7 @@ class AuthView(APIView):
             record(events.INPUT_FAIL, request=self.request, endpoint=self.request.path, fields=fields)
         return super().handle_exception(exc)
 
-    def finalize_response(
-        self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         response = super().finalize_response(request, response, *args, **kwargs)
         response.headers["Cache-Control"] = "no-store"
         patch_vary_headers(response, ("Cookie", "Authorization"))
@@ -109,6 +112,11 @@ class SignedInView(AuthView):
 
     def is_proven_without_cookies(self, request: Request) -> bool:
         return True  # the authentication class has asked for CSRF where the proof was a cookie
+
+
+def _caller(request: Request) -> tuple[AbstractBaseUser, Credentials]:
+    """Who is asking, behind `SignedInView`: never an anonymous user."""
+    return cast(AbstractBaseUser, request.user), cast(Credentials, request.auth)
 
 
 class CSRFView(AuthView):
@@ -174,13 +182,13 @@ class LogoutView(NoBodyView):
 
 class MeView(SignedInView):
     def get(self, request: Request) -> Response:
-        return Response(me_body(request.user))
+        return Response(me_body(_caller(request)[0]))
 
     def patch(self, request: Request) -> Response:
         serializer = self.read(profile_serializer(), instance=request.user, partial=True)
         if serializer.validated_data:
             serializer.save()
-        return Response(me_body(request.user))
+        return Response(me_body(_caller(request)[0]))
 
 
 class _Pages(PageNumberPagination):
@@ -191,20 +199,22 @@ class _Pages(PageNumberPagination):
 
 
 class SessionListView(SignedInView):
-    def get_permissions(self) -> list[BasePermission]:
-        recent: list[BasePermission] = [RecentlyAuthenticated()] if self.request.method == "DELETE" else []
+    def get_permissions(self) -> list[Any]:
+        recent = [RecentlyAuthenticated()] if self.request.method == "DELETE" else []
         return [*super().get_permissions(), *recent]
 
     def get(self, request: Request) -> Response:
+        user, credentials = _caller(request)
         pages = _Pages()
-        living = Session.objects.for_user(request.user).alive().order_by("-created_at", "-pk")
+        living = Session.objects.for_user(user).alive().order_by("-created_at", "-pk")
         page = pages.paginate_queryset(living, request, view=self) or []
-        current = request.auth.session_id
-        return pages.get_paginated_response([session_row(row, current=row.pk == current) for row in page])
+        rows = [session_row(row, current=row.pk == credentials.session_id) for row in page]
+        return pages.get_paginated_response(rows)
 
     def delete(self, request: Request) -> Response:
         self.read(NothingSerializer)
-        end_all(request.user, reason="ended_by_user", keep=request.auth.session_id)
+        user, credentials = _caller(request)
+        end_all(user, reason="ended_by_user", keep=credentials.session_id)
         return Response(status=204)
 
 
@@ -213,11 +223,12 @@ class SessionDetailView(SignedInView):
 
     def delete(self, request: Request, session_id: UUID) -> Response:
         self.read(NothingSerializer)
-        session = Session.objects.for_user(request.user).alive().filter(pk=session_id).first()
+        user, credentials = _caller(request)
+        session = Session.objects.for_user(user).alive().filter(pk=session_id).first()
         if session is None:
             raise NotFound
-        end_session(session.pk, user_id=request.user.pk, reason="ended_by_user")
+        end_session(session.pk, user_id=user.pk, reason="ended_by_user")
         response = Response(status=204)
-        if session.pk == request.auth.session_id:
+        if session.pk == credentials.session_id:
             cookies.clear(response, "access", "refresh")
         return response

@@ -40,13 +40,14 @@ class SecurityHeadersMiddleware:
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
-        if iscoroutinefunction(get_response):
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         nonce = _Nonce()
         request.csp_nonce = SimpleLazyObject(nonce.draw)  # type: ignore[attr-defined]  # for templates
-        if iscoroutinefunction(self):
+        if self.is_async:
             return self._answer_later(request, nonce)
         return self._protect(request, cast(HttpResponseBase, self.get_response(request)), nonce)
 

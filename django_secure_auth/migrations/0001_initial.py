@@ -1,12 +1,14 @@
 # The one tree of the package.
 
+import uuid
+
 import django.db.models.deletion
 import django.utils.timezone
-import django_secure_auth.otp.models
-import django_secure_auth.sessions.models
-import uuid
 from django.conf import settings
 from django.db import migrations, models
+
+import django_secure_auth.otp.models
+import django_secure_auth.sessions.models
 
 
 class Migration(migrations.Migration):

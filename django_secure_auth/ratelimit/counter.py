@@ -36,7 +36,7 @@ class Counter:
     def lifetime(self) -> int:
         # Longer than the window: a counter never expires between the look and the increment of a backend
         # that needs two steps for it (Django's Redis backend), within the window that it counts.
-        return self.rate.seconds + EXPIRATION_FUDGE
+        return self.rate.seconds + int(EXPIRATION_FUDGE)
 
 
 def counter_for(name: str, parts: tuple[str, ...], rate: Rate) -> Counter:

@@ -12,16 +12,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from cachetools import LRUCache
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.cache import BaseCache, caches
-from django.db import router
+from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from django_secure_auth.conf import conf
@@ -82,31 +84,68 @@ _SESSION_COLUMNS = (
 )
 
 
+class _Prepared(NamedTuple):
+    """The query of `read_state`, compiled once for a connection, with Django's own converters of its columns.
+
+    Building and compiling the same query cost several times as much as running it, with every request.
+    """
+
+    sql: str
+    converters: dict[int, tuple[list[Callable[..., Any]], Any]]
+
+    @classmethod
+    def for_connection(cls, connection: BaseDatabaseWrapper) -> _Prepared:
+        columns = (*_SESSION_COLUMNS, *(f"user__{name}" for name in user_columns()))
+        query = Session.objects.filter(pk=UUID(int=0)).order_by().values_list(*columns).query
+        compiler = query.get_compiler(connection=connection)
+        sql, _ = compiler.as_sql()
+        return cls(sql, compiler.get_converters([column for column, _, _ in compiler.select]))
+
+    def run(self, connection: BaseDatabaseWrapper, session_id: UUID) -> list[Any] | None:
+        with connection.cursor() as cursor:
+            cursor.execute(self.sql, [Session._meta.pk.get_db_prep_value(session_id, connection)])
+            found = cursor.fetchone()
+        if found is None:
+            return None
+        row = list(found)
+        for position, (converters, expression) in self.converters.items():
+            for convert in converters:
+                row[position] = convert(row[position], expression, connection)
+        return row
+
+
+_prepared: WeakKeyDictionary[BaseDatabaseWrapper, _Prepared] = WeakKeyDictionary()
+
+
 def read_state(session_id: UUID) -> State | None:
-    """Read the state from the database: one query, by primary key."""
+    """Read the state from the database: one query, by primary key, joined with the user."""
     read_at = time.time()
-    columns = (*_SESSION_COLUMNS, *(f"user__{name}" for name in user_columns()))
-    for row in Session.objects.filter(pk=session_id).order_by().values_list(*columns):
-        (generation, acked, last_seen, idle_at, absolute_at, revoked_at) = row[:6]
-        (remember_me, amr, auth_time, created_at, fingerprint, password) = row[6:12]
-        values = tuple(row[12:])
-        return State(
-            read_at=read_at,
-            generation=generation,
-            acked=acked,
-            last_seen=last_seen.timestamp(),
-            idle_at=idle_at.timestamp(),
-            absolute_at=absolute_at.timestamp(),
-            is_revoked=revoked_at is not None,
-            remember_me=remember_me,
-            amr=tuple(amr),
-            auth_time=auth_time.timestamp(),
-            created_at=created_at.timestamp(),
-            user_is_unchanged=fingerprint == password_fingerprint(password)
-            and bool(dict(zip(user_columns(), values, strict=True)).get("is_active", True)),
-            user_values=values,
-        )
-    return None
+    connection: Any = connections[router.db_for_read(Session)]
+    prepared = _prepared.get(connection)
+    if prepared is None:
+        prepared = _prepared[connection] = _Prepared.for_connection(connection)
+    row = prepared.run(connection, session_id)
+    if row is None:
+        return None
+    (generation, acked, last_seen, idle_at, absolute_at, revoked_at) = row[:6]
+    (remember_me, amr, auth_time, created_at, fingerprint, password) = row[6:12]
+    values = tuple(row[12:])
+    return State(
+        read_at=read_at,
+        generation=generation,
+        acked=acked,
+        last_seen=last_seen.timestamp(),
+        idle_at=idle_at.timestamp(),
+        absolute_at=absolute_at.timestamp(),
+        is_revoked=revoked_at is not None,
+        remember_me=remember_me,
+        amr=tuple(amr),
+        auth_time=auth_time.timestamp(),
+        created_at=created_at.timestamp(),
+        user_is_unchanged=fingerprint == password_fingerprint(password)
+        and bool(dict(zip(user_columns(), values, strict=True)).get("is_active", True)),
+        user_values=values,
+    )
 
 
 # --- copies ------------------------------------------------------------------------------------------

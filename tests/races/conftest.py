@@ -1,0 +1,93 @@
+"""A threaded server in this process, on the database of this process, for every test of the folder."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.cache import caches
+from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler, get_internal_wsgi_application
+from pytest_django import DjangoDbBlocker
+
+from tests.races.browser import Browser
+
+PASSWORD = "a long enough passphrase"
+ROUNDS = 5
+
+# One address sends everything here; what limits an address is not what these tests are about.
+WIDE = {"login_address": "100000/15m", "login_account": "100000/15m", "otp": "100000/15m", "refresh": "100000/15m"}
+
+Configure = Callable[..., None]
+
+
+class QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+class Server(ThreadedWSGIServer):
+    """Django's own, with a queue for 64 callers at once, and one that waits for its threads at the end."""
+
+    request_queue_size = 256
+    daemon_threads = False
+    block_on_close = True
+
+
+@pytest.fixture(autouse=True)
+def _real_commits(transactional_db: None) -> None:
+    """Threads see each other's work only when it is committed."""
+
+
+@pytest.fixture(autouse=True)
+def _empty_caches() -> Iterator[None]:
+    caches["default"].clear()
+    yield
+    caches["default"].clear()
+
+
+@pytest.fixture(autouse=True)
+def configure(settings: Any) -> Configure:
+    """Change settings of the package; the limits are wide unless a test names one."""
+
+    def change(**values: Any) -> None:
+        limits = {**settings.DJANGO_SECURE_AUTH.get("RATE_LIMITS", WIDE), **values.pop("RATE_LIMITS", {})}
+        settings.DJANGO_SECURE_AUTH = {**settings.DJANGO_SECURE_AUTH, **values, "RATE_LIMITS": limits}
+
+    change()
+    return change
+
+
+@pytest.fixture
+def address(_real_commits: None, django_db_blocker: DjangoDbBlocker) -> Iterator[tuple[str, int]]:
+    server = Server(("127.0.0.1", 0), QuietHandler)
+    server.set_app(get_internal_wsgi_application())
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield ("127.0.0.1", server.server_port)
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def browser(address: tuple[str, int]) -> Callable[[], Browser]:
+    """Makes browsers that have fetched their CSRF token."""
+    return lambda: Browser(address).arrive()
+
+
+def new_user(**values: Any) -> AbstractBaseUser:
+    model = get_user_model()
+    email = f"{uuid4().hex[:16]}@example.com"
+    user = model(**{model.USERNAME_FIELD: email, model.get_email_field_name(): email, **values})
+    user.set_password(PASSWORD)
+    user.save()
+    return user
+
+
+def email_of(user: AbstractBaseUser) -> str:
+    return str(getattr(user, user.get_email_field_name()))
