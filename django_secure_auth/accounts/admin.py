@@ -27,7 +27,7 @@ from django_secure_auth.exceptions import InvalidCredentials, OTPInvalid, Secure
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.otp import services as otp
 from django_secure_auth.otp.policy import is_code_required
-from django_secure_auth.ratelimit.services import LimitReached, give_back
+from django_secure_auth.ratelimit.services import give_back
 
 PURPOSE = "admin"
 _APPROVED = "_secure_auth_approved"
@@ -49,10 +49,6 @@ class LimitedAuthenticationForm(AdminAuthenticationForm):
             user: Any = prove_password(self.request, found, password, identifier=identifier)
         except InvalidCredentials:
             raise self.get_invalid_login_error() from None
-        except LimitReached as refusal:
-            if refusal.is_first:
-                record(events.RATE_LIMIT, request=self.request, endpoint=self.request.path, limit=refusal.limit)
-            raise ValidationError(_("Too many attempts; try again later.")) from None
         except SecureAuthError as refusal:
             raise ValidationError(str(refusal.detail)) from None
         give_back(*taken)

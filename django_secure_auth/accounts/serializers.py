@@ -24,6 +24,11 @@ class LoginSerializer(StrictSerializer):
     email = StrictCharField(max_length=MAX_IDENTIFIER)
     password = PasswordField()
     remember_me = StrictBooleanField(required=False, default=False)
+
+
+class LoginInBodySerializer(LoginSerializer):
+    """For clients without cookies, which bring their device's secret along."""
+
     device_token = StrictCharField(required=False, max_length=128)
 
 
@@ -38,15 +43,18 @@ class CodeField(StrictCharField):
 
 class ApproveSerializer(StrictSerializer):
     otp_code = CodeField()
-    challenge_token = StrictCharField(required=False, max_length=128)
 
 
-class ResendSerializer(StrictSerializer):
-    challenge_token = StrictCharField(required=False, max_length=128)
+class ChallengeInBodySerializer(StrictSerializer):
+    challenge_token = StrictCharField(max_length=128)
 
 
-class RefreshSerializer(StrictSerializer):
-    refresh_token = StrictCharField(required=False, max_length=256)
+class ApproveInBodySerializer(ChallengeInBodySerializer):
+    otp_code = CodeField()
+
+
+class RefreshInBodySerializer(StrictSerializer):
+    refresh_token = StrictCharField(max_length=256)
 
 
 class NothingSerializer(StrictSerializer):

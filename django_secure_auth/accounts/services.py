@@ -6,14 +6,14 @@ import secrets
 import threading
 import unicodedata
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from typing import Any
 from zlib import crc32
 
 from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.auth.hashers import check_password
+from django.contrib.auth.hashers import check_password, get_hasher, identify_hasher
 from django.contrib.auth.signals import user_logged_out
 from django.db import router, transaction
 from django.db.models import Q
@@ -27,13 +27,19 @@ from django_secure_auth.accounts.models import CanonicalEmailField
 from django_secure_auth.accounts.serializers import challenge_body, rfc3339, session_body, user_body
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
-from django_secure_auth.exceptions import ChallengeInvalid, InvalidCredentials, RateLimited, TokenInvalid
+from django_secure_auth.exceptions import (
+    ChallengeInvalid,
+    InvalidCredentials,
+    RateLimited,
+    TokenInvalid,
+    Unauthenticated,
+)
 from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.otp import services as otp
 from django_secure_auth.otp.models import OTPChallenge
 from django_secure_auth.otp.policy import is_code_required
-from django_secure_auth.ratelimit.services import Reservation, give_back, reserve
+from django_secure_auth.ratelimit.services import LimitReached, Reservation, give_back, reserve
 from django_secure_auth.request_scope import AnyRequest, plain_request, scope_of
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import end_session, open_session, rehash
@@ -42,8 +48,8 @@ from django_secure_auth.tokens.services import (
     Rotation,
     Tokens,
     issue,
-    read_access_token,
     rotate,
+    session_of_access_token,
     session_of_refresh_token,
 )
 
@@ -93,6 +99,16 @@ def _one_check_at_a_time(identifier: str) -> Iterator[None]:
         lock.release()
 
 
+def count(request: AnyRequest, limit: str, *parts: str, fail_open: bool = False) -> Reservation | None:
+    """Reserve an attempt; the first refusal of a window is written to the trail. Raises what `reserve` raises."""
+    try:
+        return reserve(limit, *parts, fail_open=fail_open)
+    except LimitReached as refusal:
+        if refusal.is_first:
+            record(events.RATE_LIMIT, request=request, endpoint=plain_request(request).path, limit=limit)
+        raise
+
+
 def reserve_attempt(request: AnyRequest, identifier: str, *, device: str | None) -> tuple[Reservation | None, ...]:
     """Count a sign-in attempt before it is judged. `device` is the secret of a device trusted for this account.
 
@@ -101,9 +117,9 @@ def reserve_attempt(request: AnyRequest, identifier: str, *, device: str | None)
     Source: OWASP "Slow down online guessing attacks with device cookies"; ASVS 6.3.1.
     """
     if device is not None:
-        return (reserve("login_device", identifier, device),)
+        return (count(request, "login_device", identifier, device),)
     address = address_prefix(scope_of(request).ip_address)
-    return (reserve("login_address", address), reserve("login_account", identifier))
+    return (count(request, "login_address", address), count(request, "login_account", identifier))
 
 
 def prove_password(
@@ -115,16 +131,39 @@ def prove_password(
     is asked for a name that nobody has, and hashes all the same. Raises InvalidCredentials.
     """
     name = found.get_username() if found is not None else secrets.token_hex(16)
-    with _one_check_at_a_time(identifier):
+    with _one_check_at_a_time(identifier), _upgrade_at_once(found):
         user = _authenticate(request, name, password)
+        if user is not None and found is not None and user.password != found.password:
+            _keep_sessions(user, found, password)
     if user is None or found is None or user.pk != found.pk:
         reason = "unknown" if found is None else "wrong_password" if found.is_active else "inactive"
         record(events.LOGIN_FAIL, request=request, user=found, reason=reason)
         raise InvalidCredentials
-    if user.password != found.password and check_password(password, found.password):
-        # Stored anew under a better hash while signing in: the same password, so no session ends.
-        rehash(user, old_hash=found.password)
     return user
+
+
+def _upgrade_at_once(found: AbstractBaseUser | None) -> AbstractContextManager[None]:
+    """A better hash and the sessions' knowledge of it are committed together, or other tabs meet the one without
+    the other and are refused. Only where a hash is outdated: else no transaction is open while it is computed."""
+    if found is None or not _is_outdated(found.password):
+        return nullcontext()
+    atomic: AbstractContextManager[None] = transaction.atomic(using=router.db_for_write(Session))
+    return atomic
+
+
+def _is_outdated(encoded: str) -> bool:
+    try:
+        hasher = identify_hasher(encoded)
+    except ValueError:  # unusable, or made by a hasher that is no longer installed
+        return False
+    return hasher.algorithm != get_hasher().algorithm or hasher.must_update(encoded)
+
+
+def _keep_sessions(user: AbstractBaseUser, found: AbstractBaseUser, password: str) -> None:
+    # Stored anew while signing in. It is the same password only if the old hash says so: somebody may have
+    # changed it in this very moment.
+    if user.pk == found.pk and check_password(password, found.password):
+        rehash(user, old_hash=found.password)
 
 
 def _authenticate(request: AnyRequest, name: str, password: str) -> AbstractBaseUser | None:
@@ -188,7 +227,7 @@ def start_code(
     request: AnyRequest, user: AbstractBaseUser, *, purpose: str, amr: Iterable[str], remember_me: bool = False
 ) -> otp.Started:
     """Open a challenge, within the limit of codes for each account."""
-    reserve("otp", str(user.pk))
+    count(request, "otp", str(user.pk))
     return otp.start(user, purpose=purpose, request=request, amr=amr, remember_me=remember_me)
 
 
@@ -209,14 +248,14 @@ def finish_log_in(request: AnyRequest, *, code: str, secret: str | None) -> Resp
 def resend_code(request: AnyRequest, *, secret: str | None) -> Response:
     """Mail a fresh code for this browser's challenge. Raises ChallengeInvalid, RateLimited, DeliveryUnavailable."""
     challenge = otp.find(secret)
-    reserve("otp", str(challenge.user_id))
+    count(request, "otp", str(challenge.user_id))
     return challenge_response(request, otp.resend(challenge, request=request))
 
 
 def _open(
     request: AnyRequest, user: AbstractBaseUser, *, amr: Iterable[str], remember_me: bool, device: str | None = None
 ) -> Response:
-    old = _session_of(request)
+    old = _old_session(request)
     with transaction.atomic(using=router.db_for_write(Session)):
         if old is not None:
             # ASVS 7.2.4: a sign-in replaces the browser's session, also another user's.
@@ -226,12 +265,22 @@ def _open(
     return _session_response(request, session, user, issue(session), device=device)
 
 
+def _old_session(request: AnyRequest) -> Session | None:
+    try:
+        return _session_of(request)
+    except TokenInvalid:  # the user has been proven by other means: what came along does not matter
+        return None
+
+
 # --- going on ----------------------------------------------------------------------------------------
 
 
 def refresh(request: AnyRequest, *, token: str | None) -> Response:
     """Exchange the refresh token for its successor. `token` is the one of the body, when bodies carry tokens."""
+    count(request, "refresh", address_prefix(scope_of(request).ip_address), fail_open=True)
     candidates = [token] if token else read_cookies(request, "refresh")
+    if not candidates:
+        raise Unauthenticated
     rotation = _rotate_first_genuine(request, candidates)
     response = _session_response(request, rotation.session, rotation.session.user, rotation.tokens)
     if len(candidates) > 1:
@@ -275,7 +324,7 @@ def _session_of(request: AnyRequest) -> Session | None:
     """Return the session that this browser holds, dead or alive: by its refresh token, else its access token."""
     token = bearer_token(request)
     if token is not None:
-        return _session_of_access(token)
+        return session_of_access_token(token)
     if has_explicit_credential(request):
         return None
     for candidate in read_cookies(request, "refresh"):
@@ -287,14 +336,9 @@ def _session_of(request: AnyRequest) -> Session | None:
     if access is None or wants_tokens_in_body(request):
         return None
     try:
-        return _session_of_access(access)
+        return session_of_access_token(access)
     except TokenInvalid:
         return None
-
-
-def _session_of_access(token: str) -> Session | None:
-    claims = read_access_token(token)
-    return Session.objects.select_related("user").filter(pk=claims.session_id).first()
 
 
 # --- answers -----------------------------------------------------------------------------------------

@@ -21,11 +21,13 @@ from rest_framework.views import APIView
 
 from django_secure_auth.accounts import cookies, services
 from django_secure_auth.accounts.serializers import (
+    ApproveInBodySerializer,
     ApproveSerializer,
+    ChallengeInBodySerializer,
+    LoginInBodySerializer,
     LoginSerializer,
     NothingSerializer,
-    RefreshSerializer,
-    ResendSerializer,
+    RefreshInBodySerializer,
     me_body,
     profile_serializer,
     session_row,
@@ -33,11 +35,8 @@ from django_secure_auth.accounts.serializers import (
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.exceptions import InvalidInput, Unauthenticated
-from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.problems import exception_handler, problem_response
-from django_secure_auth.ratelimit.services import LimitReached, reserve
 from django_secure_auth.rbac.permissions import RecentlyAuthenticated
-from django_secure_auth.request_scope import scope_of
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import end_all, end_session
 from django_secure_auth.strict.parsers import EmptyFormParser, StrictJSONParser
@@ -86,8 +85,6 @@ class AuthView(APIView):
         return exception_handler
 
     def handle_exception(self, exc: Exception) -> Response:
-        if isinstance(exc, LimitReached) and exc.is_first:
-            record(events.RATE_LIMIT, request=self.request, endpoint=self.request.path, limit=exc.limit)
         if isinstance(exc, InvalidInput):
             fields = sorted(exc.members.get("errors", {}))
             record(events.INPUT_FAIL, request=self.request, endpoint=self.request.path, fields=fields)
@@ -126,8 +123,8 @@ class CSRFView(AuthView):
 
 class LoginView(AuthView):
     def post(self, request: Request) -> Response:
-        data = self.read(LoginSerializer).validated_data
         in_body = cookies.wants_tokens_in_body(request)
+        data = self.read(LoginInBodySerializer if in_body else LoginSerializer).validated_data
         return services.log_in_with_password(
             request,
             email=data["email"],
@@ -138,31 +135,29 @@ class LoginView(AuthView):
 
 
 def _challenge_secret(request: Request, data: dict[str, Any]) -> str | None:
-    in_body = cookies.wants_tokens_in_body(request)
-    return data.get("challenge_token") if in_body else cookies.read_cookie(request, "challenge")
+    return data.get("challenge_token") or cookies.read_cookie(request, "challenge")
 
 
 class OTPApproveView(AuthView):
     def post(self, request: Request) -> Response:
-        data = self.read(ApproveSerializer).validated_data
+        in_body = cookies.wants_tokens_in_body(request)
+        data = self.read(ApproveInBodySerializer if in_body else ApproveSerializer).validated_data
         return services.finish_log_in(request, code=data["otp_code"], secret=_challenge_secret(request, data))
 
 
 class OTPResendView(NoBodyView):
     def post(self, request: Request) -> Response:
-        data = self.read(ResendSerializer).validated_data
+        in_body = cookies.wants_tokens_in_body(request)
+        data = self.read(ChallengeInBodySerializer if in_body else NothingSerializer).validated_data
         return services.resend_code(request, secret=_challenge_secret(request, data))
 
 
 class RefreshView(NoBodyView):
     def post(self, request: Request) -> Response:
-        data = self.read(RefreshSerializer).validated_data
-        reserve("refresh", address_prefix(scope_of(request).ip_address), fail_open=True)
         in_body = cookies.wants_tokens_in_body(request)
-        if not in_body and not cookies.read_cookies(request, "refresh"):
-            raise Unauthenticated
+        data = self.read(RefreshInBodySerializer if in_body else NothingSerializer).validated_data
         try:
-            return services.refresh(request, token=data.get("refresh_token") if in_body else None)
+            return services.refresh(request, token=data.get("refresh_token"))
         except Unauthenticated as refusal:
             response = problem_response(refusal, request)
             if not in_body:

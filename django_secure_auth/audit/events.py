@@ -37,6 +37,8 @@ class Event:
     name: str
     kind: Kind
     message: str
+    is_free: bool = False
+    """It costs the sender nothing: rows are bounded for each address, log lines are not."""
 
     @property
     def severity(self) -> str:
@@ -60,10 +62,10 @@ SESSION_CREATED = Event("session_created", Kind.AUTH_SUCCESS, "A session was ope
 SESSION_ENDED = Event("authn_token_revoked", Kind.AUTH_SUCCESS, "A session was ended")
 SESSION_EXPIRED = Event("session_expired", Kind.AUTH_SUCCESS, "A session of Django's timed out")
 SESSION_USE_AFTER_END = Event("session_use_after_expire", Kind.AUTH_FAILURE, "An ended session was used")
-CSRF_FAIL = Event("malicious_csrf", Kind.SUSPICIOUS_REQUEST, "A request failed the CSRF check")
+CSRF_FAIL = Event("malicious_csrf", Kind.SUSPICIOUS_REQUEST, "A request failed the CSRF check", is_free=True)
 AUTHZ_FAIL = Event("authz_fail", Kind.AUTHZ_FAILURE, "Access refused")
 RATE_LIMIT = Event("excess_rate_limit_exceeded", Kind.RATE_LIMIT_EXCEEDED, "A rate limit was reached")
-INPUT_FAIL = Event("input_validation_fail", Kind.VALIDATION_FAILURE, "Input was refused")
+INPUT_FAIL = Event("input_validation_fail", Kind.VALIDATION_FAILURE, "Input was refused", is_free=True)
 SUSPICIOUS = Event("suspicious_request", Kind.SUSPICIOUS_REQUEST, "A request looks like an attack")
 DEVICE_TRUSTED = Event("authn_device_trusted", Kind.AUTH_SUCCESS, "A device was trusted")
 

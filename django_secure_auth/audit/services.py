@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Any
 
+from cachetools import TTLCache
 from django.db import models, router
 
 from django_secure_auth.audit import events
@@ -63,7 +65,23 @@ def record(
         details=safe_details,
     )
     _write_line(event, row)
+    if event.is_free and not _has_room(event, row.ip_address):
+        return
     after_transaction(lambda: _write_row(row), using=router.db_for_write(SecurityEvent))
+
+
+_ROWS_A_MINUTE = 20
+_written: TTLCache[tuple[str, str], int] = TTLCache(maxsize=4096, ttl=60)
+_written_lock = threading.Lock()
+
+
+def _has_room(event: Event, address: str) -> bool:
+    # Or whoever can send a request could fill the disk: twenty rows a minute say as much as a million.
+    with _written_lock:
+        count = _written.get((event.name, address), 0)
+        if count < _ROWS_A_MINUTE:
+            _written[event.name, address] = count + 1
+    return count < _ROWS_A_MINUTE
 
 
 def _write_line(event: Event, row: SecurityEvent) -> None:

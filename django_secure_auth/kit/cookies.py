@@ -7,6 +7,7 @@ only to our URLs, and therefore has `__Secure-` (§4.1.3.1).
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 MAX_COOKIE_BYTES = 4096
 """Browsers drop a cookie whose name and value are longer (RFC 6265bis §5.6), in silence; ASVS 5.0 §3.3.5 wants less."""
@@ -32,6 +33,7 @@ class CookieSpec:
     httponly: bool = True
 
 
+@lru_cache(maxsize=64)
 def cookie_name(prefix: str, kind: str, *, secure: bool) -> str:
     """Return the full name of the "access", "refresh", "challenge" or "device" cookie.
 

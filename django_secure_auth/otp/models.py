@@ -9,7 +9,7 @@ from typing import Self
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import models
+from django.db import models, router
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -21,6 +21,10 @@ def new_nonce() -> str:
 
 
 class OTPChallengeQuerySet(models.QuerySet["OTPChallenge"]):
+    def primary(self) -> Self:
+        """Read where it is written: a replica that lags would not know a challenge of a moment ago."""
+        return self.using(router.db_for_write(self.model))
+
     def open(self, now: datetime | None = None) -> Self:
         """Challenges that a right code would still pass."""
         return self.filter(

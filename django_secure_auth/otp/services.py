@@ -128,7 +128,7 @@ def _of_secret(secret: str | None) -> OTPChallenge | None:
         digests = digest_secret(secret, secret_ring(_CHALLENGE))
     except OpaqueInvalid:
         return None
-    return OTPChallenge.objects.select_related("user").filter(secret_digest__in=digests).first()
+    return OTPChallenge.objects.primary().select_related("user").filter(secret_digest__in=digests).first()
 
 
 def _is_open(challenge: OTPChallenge) -> bool:
@@ -177,7 +177,7 @@ def verify(challenge: OTPChallenge, code: str, *, request: AnyRequest) -> None:
 
 
 def _refuse(challenge: OTPChallenge, request: AnyRequest) -> None:
-    used = OTPChallenge.objects.values_list("attempts", flat=True).get(pk=challenge.pk)
+    used = OTPChallenge.objects.primary().values_list("attempts", flat=True).get(pk=challenge.pk)
     left = max(0, conf.OTP_ATTEMPTS - used)
     event = events.OTP_FAIL if left else events.OTP_FAIL_MAX
     record(event, request=request, user=challenge.user_id, challenge_id=str(challenge.pk), attempts_left=left)
@@ -197,7 +197,7 @@ def resend(challenge: OTPChallenge, *, request: AnyRequest) -> OTPChallenge:
             send_number=F("send_number") + 1, resend_at=now + conf.OTP_RESEND_INTERVAL, expires_at=now + conf.OTP_TTL
         )
     )
-    challenge.refresh_from_db(from_queryset=OTPChallenge.objects.select_related("user"))
+    challenge.refresh_from_db(from_queryset=OTPChallenge.objects.primary().select_related("user"))
     if not moved:
         if not _is_open(challenge):
             raise ChallengeInvalid

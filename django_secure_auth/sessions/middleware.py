@@ -55,7 +55,8 @@ class IdleTimeoutMiddleware:
 
     async def _answer_later(self, request: HttpRequest) -> HttpResponseBase:
         with open_scope(request) as scope:
-            await sync_to_async(_end_if_over)(request)
+            if settings.SESSION_COOKIE_NAME in request.COOKIES:  # else there is no reason to change threads
+                await sync_to_async(_end_if_over)(request)
             try:
                 return await cast(Awaitable[HttpResponseBase], self.get_response(request))
             finally:
@@ -70,7 +71,9 @@ class IdleTimeoutMiddleware:
 
 def _is_signed_in(request: HttpRequest) -> bool:
     # Without the cookie the session is not even loaded: API requests pay nothing.
-    return settings.SESSION_COOKIE_NAME in request.COOKIES and SESSION_KEY in request.session
+    if settings.SESSION_COOKIE_NAME not in request.COOKIES or not hasattr(request, "session"):
+        return False
+    return SESSION_KEY in request.session
 
 
 def _end_if_over(request: HttpRequest) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import models
+from django.db import models, router
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -30,6 +30,10 @@ def password_fingerprint(encoded_password: str) -> str:
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
+    def primary(self) -> Self:
+        """Read where it is written: a replica that lags would call a revoked session alive."""
+        return self.using(router.db_for_write(self.model))
+
     def alive(self, now: datetime | None = None) -> Self:
         """Sessions that are neither revoked nor past a deadline (the idle one with its slack)."""
         now = now or timezone.now()

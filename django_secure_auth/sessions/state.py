@@ -56,7 +56,7 @@ class State(NamedTuple):
     def user(self) -> AbstractBaseUser:
         """Return a real user instance; columns that were not read are deferred."""
         model = get_user_model()
-        return model.from_db(router.db_for_read(model), user_columns(), self.user_values)
+        return model.from_db(router.db_for_write(model), user_columns(), self.user_values)
 
 
 @lru_cache(maxsize=1)
@@ -120,7 +120,7 @@ _prepared: WeakKeyDictionary[BaseDatabaseWrapper, _Prepared] = WeakKeyDictionary
 def read_state(session_id: UUID) -> State | None:
     """Read the state from the database: one query, by primary key, joined with the user."""
     read_at = time.time()
-    connection: Any = connections[router.db_for_read(Session)]
+    connection: Any = connections[router.db_for_write(Session)]  # a replica that lags would lie
     prepared = _prepared.get(connection)
     if prepared is None:
         prepared = _prepared[connection] = _Prepared.for_connection(connection)

@@ -10,7 +10,7 @@ import hashlib
 import secrets
 import threading
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -41,6 +41,7 @@ from django_secure_auth.tokens.tasks import NOTICE_EXPIRES, tell_of_reuse
 
 ACCESS_TYP = "at+jwt"
 _PURPOSE = "refresh"
+_ANY_AGE = timedelta(days=3650).total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,18 +139,31 @@ def read_access_token(token: str) -> AccessClaims:
         claims = _verified.get(key)
     if claims is not None and claims.expires_at > now - leeway:
         return claims
+    claims = _verify(token, leeway=leeway, now=now)
+    with _verified_lock:
+        _verified[key] = claims
+    return claims
+
+
+def _verify(token: str, *, leeway: float, now: float) -> AccessClaims:
     try:
         payload = jwt.verify(
-            token, ring, issuer=conf.ISSUER, audience=conf.AUDIENCE, typ=ACCESS_TYP, leeway=leeway, now=now
+            token, signing_ring(), issuer=conf.ISSUER, audience=conf.AUDIENCE, typ=ACCESS_TYP, leeway=leeway, now=now
         )
     except jwt.TokenExpired:
         raise TokenExpired from None
     except jwt.TokenInvalid:
         raise TokenInvalid from None
-    claims = _claims_of(payload)
-    with _verified_lock:
-        _verified[key] = claims
-    return claims
+    return _claims_of(payload)
+
+
+def session_of_access_token(token: str) -> Session | None:
+    """Return the session of a genuine access token, dead or alive, to end it: signing out late is allowed.
+
+    Raises TokenInvalid.
+    """
+    claims = _verify(token, leeway=_ANY_AGE, now=timezone.now().timestamp())
+    return Session.objects.primary().select_related("user").filter(pk=claims.session_id).first()
 
 
 # --- refresh tokens ----------------------------------------------------------------------------------
@@ -160,7 +174,7 @@ def _genuine(token: str) -> tuple[RefreshToken, Session]:
         parsed = parse_refresh_token(token)
     except OpaqueInvalid:
         raise TokenInvalid from None
-    session = Session.objects.select_related("user").filter(pk=parsed.session_id).first()
+    session = Session.objects.primary().select_related("user").filter(pk=parsed.session_id).first()
     if session is None or not is_genuine(parsed, bytes.fromhex(session.salt), secret_ring(_PURPOSE)):
         raise TokenInvalid
     return parsed, session
@@ -193,7 +207,7 @@ def rotate(token: str, *, request: AnyRequest) -> Rotation:
         if behind == 0:
             # Somebody was faster, or it ended: read again, decide again. Each round sees a later state, and
             # a generation that has passed never comes back.
-            session = Session.objects.select_related("user").get(pk=session.pk)
+            session = Session.objects.primary().select_related("user").get(pk=session.pk)
             continue
         if behind == 1 and _is_in_grace(session):
             break
