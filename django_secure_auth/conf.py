@@ -15,16 +15,18 @@ from typing import Any, Generic, Self, TypeVar, overload
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.utils.encoding import force_bytes
 
 from django_secure_auth.kit.client_ip import parse_trusted_proxies
 from django_secure_auth.kit.jwt import Key, KeyRing
-from django_secure_auth.kit.keys import Secret, SecretRing, b64decode, derive
+from django_secure_auth.kit.keys import Secret, SecretRing, b64decode, derive, is_weak_secret
 from django_secure_auth.kit.rate import Rate
 
 T = TypeVar("T")
 Complaint = str | None
 
 _MISSING = object()
+_MAX_KEY_ID = 64
 
 
 class Setting(Generic[T]):
@@ -182,15 +184,26 @@ def _signing_keys(value: Any) -> Complaint:
     return None if ring.first.can_sign else "must begin with a key that can sign (RS256 only verifies)."
 
 
+def _a_root_key(entry: Mapping[str, Any]) -> Secret:
+    kid = entry["kid"]
+    # Challenges remember the id of their key in a column of so many characters.
+    if not isinstance(kid, str) or not 1 <= len(kid) <= _MAX_KEY_ID or not (kid.isascii() and kid.isprintable()):
+        raise ValueError("a kid that is no short text")
+    return Secret(kid, b64decode(entry["key"].rstrip("=")))
+
+
 def _encryption_keys(value: Any) -> Complaint:
     if value is None:
         return None
     try:
-        secrets = [Secret(entry["kid"], b64decode(entry["key"].rstrip("="))) for entry in value]
-        SecretRing(secrets)
+        ring = SecretRing([_a_root_key(entry) for entry in value])
     except (ValueError, KeyError, TypeError, AttributeError):
-        return "must be a list of {'kid': str, 'key': URL-safe base64} with distinct kids."
-    return None if all(len(secret.value) == 32 for secret in secrets) else "must hold keys of exactly 32 bytes."
+        return (
+            f"must be a list of {{'kid': str, 'key': URL-safe base64}}, distinct kids of 1 to {_MAX_KEY_ID} characters."
+        )
+    if not all(len(secret.value) == 32 for secret in ring):
+        return "must hold keys of exactly 32 bytes."
+    return "must not hold a published or guessable key." if any(is_weak_secret(one.value) for one in ring) else None
 
 
 DEFAULT_RATE_LIMITS: dict[str, str] = {
@@ -337,15 +350,16 @@ def declared() -> Iterator[Setting[Any]]:
 # --- keys --------------------------------------------------------------------------------------------
 
 
-def _django_secrets() -> tuple[str, ...]:
-    return (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS)
+def _django_secrets() -> Iterator[bytes]:
+    for secret in (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS):
+        yield force_bytes(secret)  # Django takes both text and bytes
 
 
 def _derived(purpose: str) -> list[Secret]:
     # Ids of derived keys tell nothing: they are themselves derived, by another label.
     return [
-        Secret(derive(text.encode(), purpose="key-id").hex()[:8], derive(text.encode(), purpose=purpose))
-        for text in dict.fromkeys(_django_secrets())
+        Secret(derive(secret, purpose="key-id").hex()[:8], derive(secret, purpose=purpose))
+        for secret in dict.fromkeys(_django_secrets())
     ]
 
 
@@ -361,7 +375,7 @@ def signing_ring() -> KeyRing:
 def _root_ring() -> SecretRing:
     if conf.ENCRYPTION_KEYS is None:
         return SecretRing(_derived("root"))
-    return SecretRing([Secret(entry["kid"], b64decode(entry["key"].rstrip("="))) for entry in conf.ENCRYPTION_KEYS])
+    return SecretRing([_a_root_key(entry) for entry in conf.ENCRYPTION_KEYS])
 
 
 def secret_ring(purpose: str) -> SecretRing:

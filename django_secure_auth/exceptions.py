@@ -155,8 +155,20 @@ class PolicyRejected(SecureAuthError):
     default_detail = "The request is well-formed, but the policy says no."
 
 
+def rate_limit_headers(limit: str, *, quota: int, window: int, wait: int) -> dict[str, str]:
+    """Return `Retry-After` (RFC 9110 §10.2.3), `RateLimit-Policy` and `RateLimit` of a limit that is used up.
+
+    Times in seconds. Source: draft-ietf-httpapi-ratelimit-headers.
+    """
+    return {
+        "Retry-After": str(wait),
+        "RateLimit-Policy": f'"{limit}";q={quota};w={window}',
+        "RateLimit": f'"{limit}";r=0;t={wait}',
+    }
+
+
 class RateLimited(SecureAuthError):
-    """`Retry-After`, `RateLimit-Policy` and `RateLimit` stand in `headers`."""
+    """Its `headers` are those of `rate_limit_headers`."""
 
     status_code = 429
     code = "rate_limited"

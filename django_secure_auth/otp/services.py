@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +24,7 @@ from django_secure_auth.exceptions import (
     OTPInvalid,
     PolicyRejected,
     RateLimited,
+    rate_limit_headers,
 )
 from django_secure_auth.kit.opaque import OpaqueInvalid, digest_secret, new_secret
 from django_secure_auth.mail import deliver
@@ -35,6 +37,8 @@ from django_secure_auth.sessions.services import device_label
 
 _CHALLENGE = "challenge"
 _DEVICE = "device"
+_BUDGET_HINT = 3600
+"""Seconds. The budget of wrong codes has no window: it comes back with a reset, which somebody has to ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,9 @@ def start(
         record(events.OTP_FAIL_MAX, request=request, user=user, reason="account_budget")
         raise RateLimited(
             "Too many wrong codes for this account. Use a device that you have used before, or reset the password.",
-            headers={"Retry-After": "3600"},
+            headers=rate_limit_headers(
+                "otp_account", quota=conf.OTP_ACCOUNT_ATTEMPTS, window=_BUDGET_HINT, wait=_BUDGET_HINT
+            ),
         )
     now = timezone.now()
     scope = scope_of(request)
@@ -208,12 +214,9 @@ def resend(challenge: OTPChallenge, *, request: AnyRequest) -> OTPChallenge:
 
 
 def _wait_headers(free_at: datetime, now: datetime) -> dict[str, str]:
-    wait = max(1, round((free_at - now).total_seconds() + 0.5))
-    return {
-        "Retry-After": str(wait),
-        "RateLimit-Policy": f'"otp_resend";q=1;w={max(1, round(conf.OTP_RESEND_INTERVAL.total_seconds()))}',
-        "RateLimit": f'"otp_resend";r=0;t={wait}',
-    }
+    wait = max(1, math.ceil((free_at - now).total_seconds()))
+    window = max(1, round(conf.OTP_RESEND_INTERVAL.total_seconds()))
+    return rate_limit_headers("otp_resend", quota=1, window=window, wait=wait)
 
 
 def close(secret: str | None, *, reason: str) -> None:
@@ -236,14 +239,15 @@ def _count_against_account(user_id: Any) -> bool:
     free = budget.filter(wrong_in_a_row__lt=conf.OTP_ACCOUNT_ATTEMPTS)
     if free.update(wrong_in_a_row=F("wrong_in_a_row") + 1, changed_at=timezone.now()):
         return True
-    if budget.exists():
-        return False
-    try:
-        with transaction.atomic(using=router.db_for_write(OTPBudget)):
-            OTPBudget(user_id=user_id, wrong_in_a_row=1).save(force_insert=True)
-    except IntegrityError:  # made by a parallel guess: count on that one
-        return bool(free.update(wrong_in_a_row=F("wrong_in_a_row") + 1, changed_at=timezone.now()))
-    return True
+    if not budget.exists():
+        try:
+            with transaction.atomic(using=router.db_for_write(OTPBudget)):
+                OTPBudget(user_id=user_id, wrong_in_a_row=1).save(force_insert=True)
+            return True
+        except IntegrityError:  # made by a parallel guess a moment ago
+            pass
+    # Used up; or the row was made between the update and the look: count on that one.
+    return bool(free.update(wrong_in_a_row=F("wrong_in_a_row") + 1, changed_at=timezone.now()))
 
 
 # --- devices -----------------------------------------------------------------------------------------

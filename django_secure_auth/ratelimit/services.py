@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.core.cache import BaseCache, caches
 
 from django_secure_auth.conf import conf
-from django_secure_auth.exceptions import RateLimited, StateUnavailable
+from django_secure_auth.exceptions import RateLimited, StateUnavailable, rate_limit_headers
 from django_secure_auth.kit.rate import Rate
 from django_secure_auth.ratelimit.counter import Counter, counter_for, put_back, take
 
@@ -27,13 +27,9 @@ class LimitReached(RateLimited):
     """429 with its headers. `limit` names the limit; `is_first` is True once per counter and window."""
 
     def __init__(self, limit: str, counter: Counter, *, is_first: bool) -> None:
-        left = counter.seconds_left
+        rate = counter.rate
         super().__init__(
-            headers={
-                "Retry-After": str(left),
-                "RateLimit-Policy": f'"{limit}";q={counter.rate.limit};w={counter.rate.seconds}',
-                "RateLimit": f'"{limit}";r=0;t={left}',
-            }
+            headers=rate_limit_headers(limit, quota=rate.limit, window=rate.seconds, wait=counter.seconds_left)
         )
         self.limit = limit
         self.is_first = is_first
