@@ -3,7 +3,7 @@
 from django.urls import path
 
 from django_secure_auth.accounts import views
-from django_secure_auth.tokens.views import jwks
+from django_secure_auth.tokens.views import JWKSView
 
 app_name = "secure_auth"
 urlpatterns = [
@@ -16,5 +16,5 @@ urlpatterns = [
     path("me/", views.MeView.as_view(), name="me"),
     path("sessions/", views.SessionListView.as_view(), name="session-list"),
     path("sessions/<uuid:session_id>/", views.SessionDetailView.as_view(), name="session-detail"),
-    path("jwks.json", jwks, name="jwks"),
+    path("jwks.json", JWKSView.as_view(), name="jwks"),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import get_user_model, login
@@ -95,7 +96,7 @@ class SecureAdminSite(AdminSite):
         try:
             challenge = otp.find(cookies.read_cookie(request, "challenge"))
         except SecureAuthError as refusal:
-            return self._page(request, form=LimitedAuthenticationForm(request), error=str(refusal.detail))
+            return self._start_again(request, refusal)
         try:
             if challenge.purpose != PURPOSE or not (code.isascii() and code.isdigit() and len(code) == conf.OTP_LENGTH):
                 return self._page(request, challenge=challenge, error=_("Enter the code from the mail."))
@@ -103,11 +104,15 @@ class SecureAdminSite(AdminSite):
         except OTPInvalid as refusal:
             return self._page(request, challenge=challenge, error=str(refusal.detail))
         except SecureAuthError as refusal:
-            return self._page(request, form=LimitedAuthenticationForm(request), error=str(refusal.detail))
+            return self._start_again(request, refusal)
         user: Any = challenge.user
         response = self._enter(request, user)
         cookies.clear(response, "challenge")
         return response
+
+    def _start_again(self, request: HttpRequest, refusal: SecureAuthError) -> HttpResponse:
+        messages.error(request, str(refusal.detail))
+        return self._page(request, form=LimitedAuthenticationForm(request))
 
     def _enter(self, request: HttpRequest, user: Any) -> HttpResponse:
         if not getattr(user, "backend", None):

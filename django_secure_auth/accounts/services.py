@@ -33,6 +33,7 @@ from django_secure_auth.exceptions import (
     RateLimited,
     TokenInvalid,
     Unauthenticated,
+    rate_limit_headers,
 )
 from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.identifiers import canonical_identifier
@@ -92,7 +93,7 @@ _WAIT_SECONDS = 10.0
 def _one_check_at_a_time(identifier: str) -> Iterator[None]:
     lock = _STRIPES[crc32(identifier.encode("utf-8", "surrogatepass")) % len(_STRIPES)]
     if not lock.acquire(timeout=_WAIT_SECONDS):
-        raise RateLimited(headers={"Retry-After": "1"})
+        raise RateLimited(headers=rate_limit_headers("login_in_flight", quota=1, window=1, wait=1))
     try:
         yield
     finally:

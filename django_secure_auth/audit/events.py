@@ -52,7 +52,6 @@ OTP_UNDELIVERED = Event("authn_otp_undelivered", Kind.SUSPICIOUS_REQUEST, "A cod
 OTP_APPROVED = Event("authn_otp_approved", Kind.AUTH_SUCCESS, "A mailed code was approved")
 OTP_FAIL = Event("authn_otp_fail", Kind.AUTH_FAILURE, "A mailed code was refused")
 OTP_FAIL_MAX = Event("authn_otp_fail_max", Kind.SUSPICIOUS_REQUEST, "Right password, but all tries of a code used up")
-TOKEN_CREATED = Event("authn_token_created", Kind.AUTH_SUCCESS, "Tokens were issued")
 TOKEN_RENEWED = Event("session_renewed", Kind.AUTH_SUCCESS, "A session was refreshed")
 TOKEN_REUSE = Event("authn_token_reuse", Kind.SUSPICIOUS_REQUEST, "A refresh token was used twice: session ended")
 TOKEN_FUTURE = Event(

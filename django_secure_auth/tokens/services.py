@@ -163,10 +163,14 @@ def session_of_access_token(token: str) -> Session | None:
     Raises TokenInvalid.
     """
     claims = _verify(token, leeway=_ANY_AGE, now=timezone.now().timestamp())
-    return Session.objects.primary().select_related("user").filter(pk=claims.session_id).first()
+    return _load(claims.session_id)
 
 
 # --- refresh tokens ----------------------------------------------------------------------------------
+
+
+def _load(session_id: UUID) -> Session | None:
+    return next(iter(Session.objects.primary().select_related("user").filter(pk=session_id).order_by()), None)
 
 
 def _genuine(token: str) -> tuple[RefreshToken, Session]:
@@ -174,7 +178,7 @@ def _genuine(token: str) -> tuple[RefreshToken, Session]:
         parsed = parse_refresh_token(token)
     except OpaqueInvalid:
         raise TokenInvalid from None
-    session = Session.objects.primary().select_related("user").filter(pk=parsed.session_id).first()
+    session = _load(parsed.session_id)
     if session is None or not is_genuine(parsed, bytes.fromhex(session.salt), secret_ring(_PURPOSE)):
         raise TokenInvalid
     return parsed, session
@@ -195,9 +199,10 @@ def rotate(token: str, *, request: AnyRequest) -> Rotation:
     Raises TokenInvalid (never issued by us, nothing changes), SessionRevoked, SessionInactive, or
     RefreshReused (after revoking). Call it outside of a transaction that a refusal rolls back.
     """
-    parsed, session = _genuine(token)
+    parsed, genuine = _genuine(token)
+    found: Session | None = genuine
     while True:
-        _refuse_if_over(session)
+        session = _refuse_if_over(found)
         behind = session.generation - parsed.generation
         if behind < 0:
             record(events.TOKEN_FUTURE, request=request, user=session.user_id, session_id=session.pk)
@@ -207,7 +212,7 @@ def rotate(token: str, *, request: AnyRequest) -> Rotation:
         if behind == 0:
             # Somebody was faster, or it ended: read again, decide again. Each round sees a later state, and
             # a generation that has passed never comes back.
-            session = Session.objects.primary().select_related("user").get(pk=session.pk)
+            found = _load(session.pk)
             continue
         if behind == 1 and _is_in_grace(session):
             break
@@ -217,13 +222,14 @@ def rotate(token: str, *, request: AnyRequest) -> Rotation:
     return Rotation(session, issue(session))
 
 
-def _refuse_if_over(session: Session) -> None:
-    user = session.user
-    unchanged = session.password_fingerprint == password_fingerprint(user.password)
-    if session.revoked_at is not None or not unchanged or not user.is_active:
+def _refuse_if_over(session: Session | None) -> Session:
+    if session is None or session.revoked_at is not None or not session.user.is_active:
+        raise SessionRevoked
+    if session.password_fingerprint != password_fingerprint(session.user.password):
         raise SessionRevoked
     if not session.is_alive:
         raise SessionInactive
+    return session
 
 
 def _swap(session: Session) -> bool:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, JsonResponse
-from django.views.decorators.http import require_safe
+from typing import Any
+
+from rest_framework.permissions import AllowAny
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from django_secure_auth.conf import signing_ring
+from django_secure_auth.problems import exception_handler
 
 
-@require_safe
-def jwks(request: HttpRequest) -> JsonResponse:
+class JWKSView(APIView):
     """The public half of the asymmetric keys (RFC 7517 §5); empty for HMAC, whose keys are never public."""
-    response = JsonResponse(signing_ring().jwks())
-    response.headers["Cache-Control"] = "public, max-age=300"
-    return response
+
+    authentication_classes: Any = []
+    permission_classes: Any = [AllowAny]
+    renderer_classes = [JSONRenderer]
+    throttle_classes = []
+
+    def get(self, request: Request) -> Response:
+        return Response(signing_ring().jwks(), headers={"Cache-Control": "public, max-age=300"})
+
+    def get_exception_handler(self) -> Any:
+        return exception_handler
