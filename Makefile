@@ -69,6 +69,6 @@ matrix:  ## tox: every Python and Django that is there, the minimum versions, no
 	@scripts/matrix $(BIN)/python $(ARGS)
 
 clean:  ## remove environments, caches and results
-	rm -rf .venv .venv-bench build dist reports htmlcov .tox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	rm -f .coverage .coverage.* .venv.lock .venv-bench.lock
+	rm -rf .venv .venv-bench .venv-django61 build dist reports htmlcov .tox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -f .coverage .coverage.* .venv.lock .venv-bench.lock .venv-django61.lock
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.contrib.admin import apps as admin_apps
 from django.core import checks
-from django.db.models.signals import post_save, pre_delete
+from django.db.models.signals import pre_delete, pre_save
 
 
 class SecureAuthConfig(AppConfig):
@@ -17,17 +17,15 @@ class SecureAuthConfig(AppConfig):
 
     def ready(self) -> None:
         # Models are there from here on, not earlier.
-        from django.contrib.auth import get_user_model  # noqa: PLC0415  # needs the app registry
-
         from django_secure_auth.checks import run_checks  # noqa: PLC0415  # needs the app registry
         from django_secure_auth.sessions.models import Session  # noqa: PLC0415  # needs the app registry
         from django_secure_auth.sessions.state import (  # noqa: PLC0415  # needs the app registry
-            on_session_deleted,
-            on_user_saved,
+            before_session_is_deleted,
+            before_user_is_saved,
         )
 
-        post_save.connect(on_user_saved, sender=get_user_model(), dispatch_uid="secure_auth.user_saved")
-        pre_delete.connect(on_session_deleted, sender=Session, dispatch_uid="secure_auth.session_deleted")
+        pre_save.connect(before_user_is_saved, dispatch_uid="secure_auth.user_saved")
+        pre_delete.connect(before_session_is_deleted, sender=Session, dispatch_uid="secure_auth.session_deleted")
         for function, is_deploy in run_checks:
             checks.register(function, "secure_auth", deploy=is_deploy)
 

@@ -9,14 +9,18 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any
 
+from celery import current_app
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
-from django.core.cache import caches
+from django.core.cache import BaseCache, caches
+from django.core.cache.backends.db import DatabaseCache
 from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import FieldDoesNotExist
+from django.utils.encoding import force_bytes
 
 from django_secure_auth.conf import conf, declared
 from django_secure_auth.kit.keys import is_weak_secret
@@ -67,8 +71,12 @@ def _if_settings_hold(check: Callable[[], Iterable[CheckMessage]]) -> Callable[.
     return run
 
 
+def _cache(alias: str | None) -> BaseCache | None:
+    return caches[alias] if alias in django_settings.CACHES else None  # E005 names an alias that is not there
+
+
 def _find_combinations() -> Iterable[CheckMessage]:
-    """E003 to E009: settings that contradict each other or the project."""
+    """E003 to E008: settings that contradict each other or the project."""
     if not conf.COOKIE_SECURE and not django_settings.DEBUG:
         yield _error(
             3,
@@ -93,13 +101,13 @@ def _find_combinations() -> Iterable[CheckMessage]:
                 f"{name} names the cache {alias!r}, which CACHES does not have.",
                 "Add it to CACHES, or name another.",
             )
-    if conf.STATE_CACHE in django_settings.CACHES and isinstance(caches[str(conf.STATE_CACHE)], LocMemCache):
+    if isinstance(_cache(conf.STATE_CACHE), LocMemCache):
         yield _error(
             6,
             "STATE_CACHE is a local-memory cache: each process has its own, and a revocation would reach one of them.",
             "Name a shared cache (Redis, Memcached, database), or leave STATE_CACHE unset.",
         )
-    if isinstance(caches[conf.RATE_LIMIT_CACHE], DummyCache):
+    if isinstance(_cache(conf.RATE_LIMIT_CACHE), DummyCache):
         yield _error(
             7, "RATE_LIMIT_CACHE is a dummy cache, which counts nothing.", "Name a cache that keeps what it is told."
         )
@@ -119,7 +127,7 @@ def _find_user_model() -> Iterable[CheckMessage]:
 
 
 def _find_installation() -> Iterable[CheckMessage]:
-    """E010 to E014, W010 to W012: what the quick start installs."""
+    """E010 to E012, W010 to W013: what the quick start installs."""
     middleware = list(django_settings.MIDDLEWARE)
     if MIDDLEWARE_IDLE not in middleware:
         yield _error(
@@ -179,24 +187,30 @@ def _find_production() -> Iterable[CheckMessage]:
             "Make some with `manage.py secure_auth_keys generate` and set SIGNING_KEYS and ENCRYPTION_KEYS.",
         )
     for secret in (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS):
-        if len(secret) < _MIN_SECRET or is_weak_secret(str(secret).encode()):
+        if len(secret) < _MIN_SECRET or is_weak_secret(force_bytes(secret)):
             yield _warning(
                 2,
                 "SECRET_KEY or one of its fallbacks is short or well known.",
                 "Make one: `secrets.token_urlsafe(50)`.",
             )
             break
-    if not uses_celery():
+    if not uses_celery() or current_app.conf.task_always_eager:
         yield _warning(
             3,
             "Mail is sent in process: a slow mail server holds up sign-in, and nothing is tried again.",
             "Configure a broker for Celery, or set MAIL_DELIVERY to 'inline' and silence this check.",
         )
-    if isinstance(caches[conf.RATE_LIMIT_CACHE], LocMemCache):
+    if isinstance(_cache(conf.RATE_LIMIT_CACHE), LocMemCache):
         yield _warning(
             4,
             "RATE_LIMIT_CACHE is local memory: each worker process has limits of its own.",
             "Name a shared cache, such as Redis.",
+        )
+    if isinstance(_cache(conf.RATE_LIMIT_CACHE), DatabaseCache | FileBasedCache):
+        yield _warning(
+            8,
+            "RATE_LIMIT_CACHE counts in two steps: parallel attempts can pass a limit.",
+            "Name a cache whose increments are atomic, such as Redis or Memcached.",
         )
     if conf.BASE_URL is None:
         yield _warning(5, "BASE_URL is not set: mails do not name your site.", "Set BASE_URL = 'https://example.com'.")

@@ -152,7 +152,18 @@ def _rates(value: Any) -> Complaint:
 
 
 FORBIDDEN_PROFILE_FIELDS = frozenset(
-    {"id", "pk", "password", "is_active", "is_staff", "is_superuser", "groups", "user_permissions", "last_login"}
+    {
+        "id",
+        "pk",
+        "username",
+        "password",
+        "is_active",
+        "is_staff",
+        "is_superuser",
+        "groups",
+        "user_permissions",
+        "last_login",
+    }
 )
 
 
@@ -198,9 +209,7 @@ def _encryption_keys(value: Any) -> Complaint:
     try:
         ring = SecretRing([_a_root_key(entry) for entry in value])
     except (ValueError, KeyError, TypeError, AttributeError):
-        return (
-            f"must be a list of {{'kid': str, 'key': URL-safe base64}}, distinct kids of 1 to {_MAX_KEY_ID} characters."
-        )
+        return f"must be a list of {{'kid': str, 'key': URL-safe base64}}; kids differ, 1 to {_MAX_KEY_ID} characters."
     if not all(len(secret.value) == 32 for secret in ring):
         return "must hold keys of exactly 32 bytes."
     return "must not hold a published or guessable key." if any(is_weak_secret(one.value) for one in ring) else None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
+from http.client import responses as http_responses
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.signals import got_request_exception
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
 from rest_framework import exceptions as drf
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -31,11 +33,15 @@ class ProblemRenderer(JSONRenderer):
     format = "json"
 
 
+def _phrase(status: int) -> str:
+    return http_responses.get(status, "Error")  # a host may use a status that has no name, such as 499
+
+
 class _Passing(SecureAuthError):
     """An exception of DRF or Django that keeps its own status, in our shape."""
 
     def __init__(self, status: int, code: str, detail: str | None = None, **members: Any) -> None:
-        super().__init__(detail or HTTPStatus(status).phrase, **members)
+        super().__init__(detail or _phrase(status), **members)
         self.status_code = status
         self.own_code = code
 
@@ -52,7 +58,9 @@ _DRF: tuple[tuple[type[drf.APIException], type[SecureAuthError]], ...] = (
 
 def _messages(detail: Any) -> Any:
     if isinstance(detail, dict):
-        return {str(key): _messages(value) for key, value in detail.items()}
+        # A field's messages are a list, also when the host gave a single one.
+        lists = {key: value if isinstance(value, dict | list) else [value] for key, value in detail.items()}
+        return {str(key): _messages(value) for key, value in lists.items()}
     if isinstance(detail, list):
         return [_messages(value) for value in detail]
     return str(detail)
@@ -86,8 +94,11 @@ def _from_drf(error: drf.APIException) -> SecureAuthError:
             if error.status_code == ours.status_code:
                 return ours(headers=_headers_of(error))
             return _Passing(error.status_code, exceptions.Forbidden.code, headers=_headers_of(error))
-    code = "internal_error" if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else str(error.default_code)
-    return _Passing(error.status_code, code, None if code == "internal_error" else str(error.detail))
+    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _Passing(error.status_code, exceptions.InternalError.code)
+    if isinstance(error.detail, dict | list):
+        return _Passing(error.status_code, str(error.default_code), errors=_field_errors(error.detail))
+    return _Passing(error.status_code, str(error.default_code), str(error.detail))
 
 
 def as_error(error: Exception) -> SecureAuthError:
@@ -100,7 +111,7 @@ def as_error(error: Exception) -> SecureAuthError:
         return exceptions.Forbidden()
     if isinstance(error, RequestDataTooBig):
         return exceptions.TooLarge()
-    if isinstance(error, SuspiciousOperation | UnreadablePostError):
+    if isinstance(error, SuspiciousOperation | BadRequest | MultiPartParserError | UnreadablePostError):
         return exceptions.MalformedRequest()
     if isinstance(error, OperationalError | InterfaceError):
         return exceptions.StateUnavailable()
@@ -110,7 +121,7 @@ def as_error(error: Exception) -> SecureAuthError:
 def document(error: SecureAuthError, request: AnyRequest) -> dict[str, Any]:
     """Return the problem document (RFC 9457 §3.1): `type title status detail code request_id` and members."""
     code = error.own_code if isinstance(error, _Passing) else error.code
-    title = HTTPStatus(error.status_code).phrase if isinstance(error, _Passing) else error.title
+    title = _phrase(error.status_code) if isinstance(error, _Passing) else error.title
     return {
         "type": f"urn:django-secure-auth:problem:{code}",
         "title": title,
@@ -132,7 +143,6 @@ def _response_headers(error: SecureAuthError) -> dict[str, str]:
 
 def problem_response(error: SecureAuthError, request: Request) -> Response:
     """Answer a DRF request with an error, without raising it (see `request_scope`)."""
-    plain_request(request).accepted_renderer = None  # type: ignore[attr-defined]  # DRF reads it back
     request.accepted_renderer = ProblemRenderer()
     request.accepted_media_type = MEDIA_TYPE
     return Response(

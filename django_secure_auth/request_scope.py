@@ -101,8 +101,8 @@ def after_transaction(write: Callable[[], object], *, using: str | None = None) 
 
 def run_deferred(scope: Scope) -> None:
     """Run what was deferred, in order; one failure neither stops the others nor the response."""
-    deferred, scope.deferred = scope.deferred, []
-    for write in deferred:
+    while scope.deferred:  # a write may itself defer one
+        write = scope.deferred.pop(0)
         try:
             write()
         except Exception:

@@ -86,8 +86,9 @@ CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
 _mail = env.email_url("EMAIL_URL", default="consolemail://")
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="no-reply@example.com")
 _MAIL_TIMEOUT = 10  # seconds; below the time after which another worker takes a mail over
+CODES_IN_CONSOLE = DEBUG and _mail["EMAIL_BACKEND"].endswith("console.EmailBackend")  # what the demo tells people
 if django.VERSION >= (6, 1):
-    _options = {
+    _smtp = {
         "host": _mail.get("EMAIL_HOST"),
         "port": _mail.get("EMAIL_PORT"),
         "username": _mail.get("EMAIL_HOST_USER"),
@@ -96,12 +97,9 @@ if django.VERSION >= (6, 1):
         "use_ssl": _mail.get("EMAIL_USE_SSL", False),
         "timeout": _MAIL_TIMEOUT,
     }
-    MAILERS: dict[str, Any] = {
-        "default": {
-            "BACKEND": _mail["EMAIL_BACKEND"],
-            "OPTIONS": _options if _mail["EMAIL_BACKEND"].endswith("smtp.EmailBackend") else {},
-        }
-    }
+    _options = {"smtp": _smtp, "filebased": {"file_path": _mail.get("EMAIL_FILE_PATH")}}
+    _kind = _mail["EMAIL_BACKEND"].split(".")[-2]
+    MAILERS: dict[str, Any] = {"default": {"BACKEND": _mail["EMAIL_BACKEND"], "OPTIONS": _options.get(_kind, {})}}
 else:
     globals().update({name: value for name, value in _mail.items() if name.startswith("EMAIL_")})
     EMAIL_TIMEOUT = _MAIL_TIMEOUT
@@ -112,11 +110,15 @@ CELERY_TASK_ALWAYS_EAGER = not CELERY_BROKER_URL
 CELERY_RESULT_BACKEND = env.str("CELERY_RESULT_BACKEND", default="") or None
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
+# Projects that share a broker's database or virtual host each need a queue of their own.
+CELERY_TASK_DEFAULT_QUEUE = env.str("CELERY_TASK_DEFAULT_QUEUE", default="celery")
 CELERY_BROKER_CONNECTION_TIMEOUT = 2
 if CELERY_BROKER_URL.startswith("redis"):
     # Redis gives the task of a worker that died to another one only after this time.
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "visibility_timeout": env.int("CELERY_VISIBILITY_TIMEOUT", default=60),
+        # Look for such tasks every ten seconds, not at every tenth look only: a code lives five minutes.
+        "unacked_restore_throttle": 1,
         "socket_connect_timeout": 2,
     }
 
@@ -129,7 +131,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
-BASE_URL = env.str("BASE_URL", default="http://127.0.0.1:8000")
+BASE_URL = env.str("BASE_URL", default="http://127.0.0.1:8000").rstrip("/")
 DJANGO_SECURE_AUTH: dict[str, Any] = {
     "BASE_URL": BASE_URL,
     # Plain http on a development machine; refused when DEBUG is off.
@@ -157,3 +159,4 @@ if not DEBUG:
     SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=True)
     if env.int("TRUSTED_PROXIES", default=0):
         SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SILENCED_SYSTEM_CHECKS = ["security.W004"]  # SecurityHeadersMiddleware sends Strict-Transport-Security

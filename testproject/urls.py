@@ -3,10 +3,11 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from testproject.views import demo_page
+from testproject.views import demo_page, icon
 
 urlpatterns = [
     path("", demo_page, name="demo"),
+    path("icon.svg", icon, name="icon"),
     path("admin/", admin.site.urls),
     path("api/auth/", include("django_secure_auth.urls")),
 ]

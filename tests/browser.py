@@ -122,6 +122,7 @@ class Browser:
         return self.request("GET", url(name, *args), **extra)
 
     def post(self, name: str, body: Any = None, **extra: Any) -> Any:
+        """`body`: an object, raw text or bytes, or nothing at all."""
         return self.request("POST", url(name), body, **extra)
 
     def patch(self, name: str, body: Any, **extra: Any) -> Any:
@@ -129,6 +130,20 @@ class Browser:
 
     def delete(self, name: str, *args: Any, **extra: Any) -> Any:
         return self.request("DELETE", url(name, *args), **extra)
+
+    def form(self, path: str, data: dict[str, str], *, csrf: bool = True) -> Any:
+        """Send an HTML form, as the admin's pages do."""
+        sent = {"Referer": f"{self.origin}/"}
+        if csrf:
+            sent["X-CSRF-Token"] = self.csrf()  # anew: Django's own sign-in rotates it
+        response = self.client.post(path, data, secure=self.secure, headers=sent)
+        self._absorb(response)
+        return response
+
+    def page(self, path: str) -> Any:
+        response = self.client.get(path, secure=self.secure, headers={"Referer": f"{self.origin}/"})
+        self._absorb(response)
+        return response
 
     # --- the stories
 
@@ -218,6 +233,16 @@ def trust(browser: Browser, user: Any) -> None:
     browser.sign_in(getattr(user, user.get_email_field_name()))
     browser.logout()
     assert TrustedDevice.objects.for_user(user).exists()
+
+
+def admin_browser(email: str = "root@example.com") -> Browser:
+    """Return a browser in which a new superuser has signed in to the admin."""
+    user = make_staff(email)
+    root = Browser(address="203.0.113.5")
+    root.form(reverse("admin:login"), {"username": user.get_username(), "password": PASSWORD})
+    response = root.form(reverse("admin:login"), {"otp_code": last_code()})
+    assert response.status_code == 302, response.content
+    return root
 
 
 class Clock:

@@ -7,15 +7,17 @@ marked with ``database(...)`` is deselected on another database, so that a skip 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from django.conf import settings
+from django.conf import settings as django_settings
 from django.core.cache import caches
 from django.db import connection
 from hypothesis import settings as hypothesis_settings
 
+from django_secure_auth.audit import services as audit_services
 from django_secure_auth.sessions import services as session_services
 from django_secure_auth.sessions import state as session_state
 from django_secure_auth.tokens import services as token_services
@@ -63,17 +65,28 @@ def pytest_runtest_makereport(
 @pytest.fixture(autouse=True)
 def _no_memories() -> None:
     """What one test made the process remember (limits, states, signatures) must not decide another."""
-    for alias in settings.CACHES:
+    for alias in django_settings.CACHES:
         caches[alias].clear()
     session_state._local.clear()
     session_state._last_outage = 0.0
     session_services._told.clear()
+    audit_services._written.clear()
     token_services._verified.clear()
 
 
 @pytest.fixture
 def browser() -> Browser:
     return Browser()
+
+
+@pytest.fixture
+def configure(settings: Any) -> Callable[..., None]:
+    """Change settings of the package for one test, and leave those that the project shape has made."""
+
+    def change(**values: Any) -> None:
+        settings.DJANGO_SECURE_AUTH = {**settings.DJANGO_SECURE_AUTH, **values}
+
+    return change
 
 
 @pytest.fixture

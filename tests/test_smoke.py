@@ -24,6 +24,7 @@ def test_every_module_can_be_imported(name: str) -> None:
     importlib.import_module(name)
 
 
+@pytest.mark.django_db  # on SQLite, the check of a JSON column asks the database
 def test_the_system_checks_have_nothing_to_say() -> None:
     call_command("check", fail_level="WARNING")
 

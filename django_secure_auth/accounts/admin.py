@@ -42,11 +42,14 @@ class LimitedAuthenticationForm(AdminAuthenticationForm):
         name, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
         if name is None or not password or self.request is None:
             return self.cleaned_data
-        identifier = canonical_identifier(name)
         model = get_user_model()
         found = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first()
+        # One budget for each account, whether somebody guesses here by its name or at the API by its address.
+        identifier = canonical_identifier(getattr(found, model.get_email_field_name(), "") or name)
+        device = cookies.read_cookie(self.request, "device")
+        is_trusted = found is not None and found.pk in otp.users_of_device(device)
         try:
-            taken = reserve_attempt(self.request, identifier, device=None)
+            taken = reserve_attempt(self.request, identifier, device=device if is_trusted else None)
             user: Any = prove_password(self.request, found, password, identifier=identifier)
         except InvalidCredentials:
             raise self.get_invalid_login_error() from None
@@ -106,7 +109,9 @@ class SecureAdminSite(AdminSite):
         except SecureAuthError as refusal:
             return self._start_again(request, refusal)
         user: Any = challenge.user
+        device = otp.trust_device(user, secret=cookies.read_cookie(request, "device"), request=request)
         response = self._enter(request, user)
+        cookies.write_device(response, device)  # a budget of its own at the next sign-in; the code is asked for again
         cookies.clear(response, "challenge")
         return response
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import FieldDoesNotExist
 from django.core.validators import RegexValidator
+from django.db import models
 from rest_framework import serializers
 
 from django_secure_auth.conf import conf
@@ -20,9 +21,17 @@ from django_secure_auth.strict import StrictSerializer
 from django_secure_auth.strict.fields import PasswordField, StrictBooleanField, StrictCharField
 
 
+class TypedPasswordField(PasswordField):
+    """Bounded like a new password, and handed on as typed: an old hash may be of a form that nobody normalised."""
+
+    def to_internal_value(self, data: Any) -> str:
+        super().to_internal_value(data)
+        return str(data)
+
+
 class LoginSerializer(StrictSerializer):
     email = StrictCharField(max_length=MAX_IDENTIFIER)
-    password = PasswordField()
+    password = TypedPasswordField()
     remember_me = StrictBooleanField(required=False, default=False)
 
 
@@ -51,6 +60,7 @@ class ChallengeInBodySerializer(StrictSerializer):
 
 class ApproveInBodySerializer(ChallengeInBodySerializer):
     otp_code = CodeField()
+    device_token = StrictCharField(required=False, max_length=128)
 
 
 class RefreshInBodySerializer(StrictSerializer):
@@ -82,7 +92,18 @@ def profile_serializer() -> type[serializers.Serializer[Any]]:
     """Return the serializer of `PATCH me/`: the model's own validation, for the profile's fields only."""
     names = profile_fields()
     meta = type("Meta", (), {"model": get_user_model(), "fields": names})
-    return type("ProfileSerializer", (StrictSerializer, serializers.ModelSerializer), {"Meta": meta})
+    return type("ProfileSerializer", (_ProfileSerializer,), {"Meta": meta})
+
+
+class _ProfileSerializer(StrictSerializer, serializers.ModelSerializer[Any]):
+    """A JSON number is no text, and `1` is not true, in a profile either."""
+
+    serializer_field_mapping: ClassVar = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        models.CharField: StrictCharField,
+        models.TextField: StrictCharField,
+        models.BooleanField: StrictBooleanField,
+    }
 
 
 def user_body(user: AbstractBaseUser) -> dict[str, Any]:

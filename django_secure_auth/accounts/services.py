@@ -15,7 +15,7 @@ from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.hashers import check_password, get_hasher, identify_hasher
 from django.contrib.auth.signals import user_logged_out
-from django.db import router, transaction
+from django.db import DatabaseError, router, transaction
 from django.db.models import Q
 from django.http import HttpResponse
 from rest_framework.renderers import JSONRenderer
@@ -31,6 +31,9 @@ from django_secure_auth.exceptions import (
     ChallengeInvalid,
     InvalidCredentials,
     RateLimited,
+    SecureAuthError,
+    SessionInactive,
+    SessionRevoked,
     TokenInvalid,
     Unauthenticated,
     rate_limit_headers,
@@ -55,6 +58,8 @@ from django_secure_auth.tokens.services import (
 )
 
 LOGIN = "login"
+_LOOKALIKES = 1000
+"""How many addresses a collation may hold for one: so many that nobody hides an account behind look-alikes."""
 
 
 # --- the password ------------------------------------------------------------------------------------
@@ -75,7 +80,7 @@ def find_account(typed: str) -> AbstractBaseUser | None:
         wanted = Q(**{f"{name}__iexact": identifier}) | Q(**{name: typed})
     found = [
         user
-        for user in model._default_manager.filter(wanted)[:20]
+        for user in model._default_manager.filter(wanted)[:_LOOKALIKES]
         if canonical_identifier(getattr(user, name) or "") == identifier
     ]
     if len(found) > 1:
@@ -163,7 +168,8 @@ def _is_outdated(encoded: str) -> bool:
 def _keep_sessions(user: AbstractBaseUser, found: AbstractBaseUser, password: str) -> None:
     # Stored anew while signing in. It is the same password only if the old hash says so: somebody may have
     # changed it in this very moment.
-    if user.pk == found.pk and check_password(password, found.password):
+    forms = dict.fromkeys((unicodedata.normalize("NFC", password), password))
+    if user.pk == found.pk and any(check_password(form, found.password) for form in forms):
         rehash(user, old_hash=found.password)
 
 
@@ -218,10 +224,22 @@ def _log_in(
     request: AnyRequest, user: AbstractBaseUser, *, amr: Iterable[str], remember_me: bool, is_trusted_device: bool
 ) -> Response:
     otp.close(read_cookie(request, "challenge"), reason="replaced")
-    if is_code_required(user, request, is_trusted_device=is_trusted_device):
-        started = start_code(request, user, purpose=LOGIN, amr=amr, remember_me=remember_me)
-        return challenge_response(request, started.challenge, secret=started.secret)
-    return _open(request, user, amr=amr, remember_me=remember_me)
+    with _unless_deleted(user, InvalidCredentials):
+        if is_code_required(user, request, is_trusted_device=is_trusted_device):
+            started = start_code(request, user, purpose=LOGIN, amr=amr, remember_me=remember_me)
+            return challenge_response(request, started.challenge, secret=started.secret)
+        return _open(request, user, amr=amr, remember_me=remember_me)
+
+
+@contextmanager
+def _unless_deleted(user: AbstractBaseUser, refusal: type[SecureAuthError]) -> Iterator[None]:
+    """An account that is deleted in this very moment is one that is not there: its rows are refused, and so is it."""
+    try:
+        yield
+    except DatabaseError:  # a foreign key, or `last_login` that found no row
+        if get_user_model()._base_manager.filter(pk=user.pk).exists():
+            raise
+        raise refusal from None
 
 
 def start_code(
@@ -232,15 +250,18 @@ def start_code(
     return otp.start(user, purpose=purpose, request=request, amr=amr, remember_me=remember_me)
 
 
-def finish_log_in(request: AnyRequest, *, code: str, secret: str | None) -> Response:
+def finish_log_in(request: AnyRequest, *, code: str, secret: str | None, device: str | None) -> Response:
     """Approve the code of this browser's challenge and open its session. Raises ChallengeInvalid or OTPInvalid."""
     challenge = otp.find(secret)
     if challenge.purpose != LOGIN:
         raise ChallengeInvalid
     otp.verify(challenge, code, request=request)
     user: Any = challenge.user
-    device = otp.trust_device(user, secret=read_cookie(request, "device"), request=request)
-    response = _open(request, user, amr=[*challenge.amr, "email"], remember_me=challenge.remember_me, device=device)
+    with _unless_deleted(user, ChallengeInvalid):
+        trusted = otp.trust_device(user, secret=device, request=request)
+        response = _open(
+            request, user, amr=[*challenge.amr, "email"], remember_me=challenge.remember_me, device=trusted
+        )
     if not wants_tokens_in_body(request):
         cookies.clear(response, "challenge")
     return response
@@ -280,23 +301,26 @@ def refresh(request: AnyRequest, *, token: str | None) -> Response:
     """Exchange the refresh token for its successor. `token` is the one of the body, when bodies carry tokens."""
     count(request, "refresh", address_prefix(scope_of(request).ip_address), fail_open=True)
     candidates = [token] if token else read_cookies(request, "refresh")
+    if token is None and has_explicit_credential(request):
+        raise TokenInvalid  # an explicit credential alone decides, and none of them refreshes anything
     if not candidates:
         raise Unauthenticated
-    rotation = _rotate_first_genuine(request, candidates)
+    rotation = _rotate_first_living(request, candidates)
     response = _session_response(request, rotation.session, rotation.session.user, rotation.tokens)
     if len(candidates) > 1:
         cookies.clear_duplicates(response)
     return response
 
 
-def _rotate_first_genuine(request: AnyRequest, candidates: list[str]) -> Rotation:
-    for number, candidate in enumerate(candidates, start=1):
+def _rotate_first_living(request: AnyRequest, candidates: list[str]) -> Rotation:
+    # A duplicate that an earlier mount point left behind is mostly genuine: of a session that is over.
+    refusal: Unauthenticated = TokenInvalid()
+    for candidate in candidates:
         try:
             return rotate(candidate, request=request)
-        except TokenInvalid:
-            if number == len(candidates):
-                raise
-    raise TokenInvalid
+        except (TokenInvalid, SessionRevoked, SessionInactive) as error:
+            refusal = error
+    raise refusal
 
 
 # --- going away --------------------------------------------------------------------------------------
@@ -305,7 +329,7 @@ def _rotate_first_genuine(request: AnyRequest, candidates: list[str]) -> Rotatio
 def log_out(request: AnyRequest) -> Response:
     """End the session of this request, if it has one, and clear what the browser holds. Always the same answer.
 
-    An explicit bearer token alone decides which session ends; TokenInvalid when it is garbled.
+    An explicit bearer token alone decides which session ends; TokenInvalid when it is garbled or another kind.
     """
     session = _session_of(request)
     if session is not None:
@@ -327,17 +351,22 @@ def _session_of(request: AnyRequest) -> Session | None:
     if token is not None:
         return session_of_access_token(token)
     if has_explicit_credential(request):
-        return None
-    for candidate in read_cookies(request, "refresh"):
-        try:
-            return session_of_refresh_token(candidate)
-        except TokenInvalid:
-            continue
+        raise TokenInvalid
+    found = [session for value in read_cookies(request, "refresh") if (session := _session_of_refresh(value))]
+    if found:
+        return next((session for session in found if session.is_alive), found[0])
     access = access_cookie(request)
     if access is None or wants_tokens_in_body(request):
         return None
     try:
         return session_of_access_token(access)
+    except TokenInvalid:
+        return None
+
+
+def _session_of_refresh(token: str) -> Session | None:
+    try:
+        return session_of_refresh_token(token)
     except TokenInvalid:
         return None
 

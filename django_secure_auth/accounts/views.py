@@ -45,6 +45,7 @@ from django_secure_auth.tokens.authentication import (
     JWTCookieAuthentication,
     bearer_token,
     enforce_csrf,
+    has_explicit_credential,
 )
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -130,7 +131,7 @@ class LoginView(AuthView):
             email=data["email"],
             password=data["password"],
             remember_me=data["remember_me"],
-            device=data.get("device_token") if in_body else cookies.read_cookie(request, "device"),
+            device=data.get("device_token") or cookies.read_cookie(request, "device"),
         )
 
 
@@ -142,7 +143,12 @@ class OTPApproveView(AuthView):
     def post(self, request: Request) -> Response:
         in_body = cookies.wants_tokens_in_body(request)
         data = self.read(ApproveInBodySerializer if in_body else ApproveSerializer).validated_data
-        return services.finish_log_in(request, code=data["otp_code"], secret=_challenge_secret(request, data))
+        return services.finish_log_in(
+            request,
+            code=data["otp_code"],
+            secret=_challenge_secret(request, data),
+            device=data.get("device_token") or cookies.read_cookie(request, "device"),
+        )
 
 
 class OTPResendView(NoBodyView):
@@ -160,7 +166,7 @@ class RefreshView(NoBodyView):
             return services.refresh(request, token=data.get("refresh_token"))
         except Unauthenticated as refusal:
             response = problem_response(refusal, request)
-            if not in_body:
+            if not in_body and not has_explicit_credential(request):
                 cookies.clear(response, "access", "refresh")  # or the browser would try for ever
                 cookies.clear_duplicates(response)
             return response
@@ -181,9 +187,14 @@ class MeView(SignedInView):
 
     def patch(self, request: Request) -> Response:
         serializer = self.read(profile_serializer(), instance=request.user, partial=True)
-        if serializer.validated_data:
-            serializer.save()
-        return Response(me_body(_caller(request)[0]))
+        user, _ = _caller(request)
+        changes = serializer.validated_data
+        for name, value in changes.items():
+            setattr(user, name, value)
+        if changes:
+            # Only these: the rest is as it was at the start of the request, and somebody may have changed it since.
+            user.save(update_fields=list(changes))
+        return Response(me_body(user))
 
 
 class _Pages(PageNumberPagination):

@@ -57,7 +57,10 @@ class SecurityHeadersMiddleware:
     def _protect(self, request: HttpRequest, response: HttpResponseBase, nonce: _Nonce) -> HttpResponseBase:
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         is_json = kind == "application/json" or kind.endswith("+json")
-        for name, value in response_headers(is_json=is_json, is_secure=request.is_secure(), nonce=nonce.value).items():
+        headers = response_headers(is_json=is_json, is_secure=request.is_secure(), nonce=nonce.value)
+        if getattr(response, "xframe_options_exempt", False):  # Django's decorator: the view opts out
+            del headers["X-Frame-Options"]
+        for name, value in headers.items():
             response.headers.setdefault(name, value)
         return response
 

@@ -101,6 +101,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "verbose_name": "OTP challenge",
                 "ordering": ("-created_at",),
                 "indexes": [models.Index(fields=["expires_at"], name="secure_auth_challenge_expiry")],
                 "constraints": [

@@ -23,7 +23,7 @@ else:
 
 @admin.register(OTPChallenge)
 class OTPChallengeAdmin(_OTPChallengeAdmin):
-    list_display = ("created_at", "user", "purpose", "device_label", "ip_address", "attempts", "state")
+    list_display = ("created_at", "user", "purpose", "state", "attempts", "device_label", "ip_address")
     list_filter = ("purpose", "created_at", "closed_reason")
     list_select_related = ("user",)
     fields = (

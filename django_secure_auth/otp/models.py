@@ -71,6 +71,7 @@ class OTPChallenge(models.Model):
     objects = OTPChallengeQuerySet.as_manager()
 
     class Meta:
+        verbose_name = "OTP challenge"
         ordering = ("-created_at",)
         indexes = [models.Index(fields=["expires_at"], name="secure_auth_challenge_expiry")]
         constraints = [

@@ -174,16 +174,17 @@ def verify(challenge: OTPChallenge, code: str, *, request: AnyRequest) -> None:
         events.OTP_APPROVED, request=request, user=challenge.user_id, challenge_id=str(challenge.pk),
         purpose=challenge.purpose,
     )  # fmt: skip
-    transaction.on_commit(
-        partial(
-            signals.otp_approved.send_robust, sender=OTPChallenge, challenge_id=challenge.pk,
-            user_id=challenge.user_id, purpose=challenge.purpose,
-        )
+    told = partial(
+        signals.otp_approved.send_robust, sender=OTPChallenge, challenge_id=challenge.pk,
+        user_id=challenge.user_id, purpose=challenge.purpose,
     )  # fmt: skip
+    transaction.on_commit(told, using=router.db_for_write(OTPChallenge))
 
 
 def _refuse(challenge: OTPChallenge, request: AnyRequest) -> None:
-    used = OTPChallenge.objects.primary().values_list("attempts", flat=True).get(pk=challenge.pk)
+    used = OTPChallenge.objects.primary().filter(pk=challenge.pk).values_list("attempts", flat=True).first()
+    if used is None:  # deleted meanwhile, with its account
+        raise ChallengeInvalid
     left = max(0, conf.OTP_ATTEMPTS - used)
     event = events.OTP_FAIL if left else events.OTP_FAIL_MAX
     record(event, request=request, user=challenge.user_id, challenge_id=str(challenge.pk), attempts_left=left)
@@ -203,7 +204,10 @@ def resend(challenge: OTPChallenge, *, request: AnyRequest) -> OTPChallenge:
             send_number=F("send_number") + 1, resend_at=now + conf.OTP_RESEND_INTERVAL, expires_at=now + conf.OTP_TTL
         )
     )
-    challenge.refresh_from_db(from_queryset=OTPChallenge.objects.primary().select_related("user"))
+    later = OTPChallenge.objects.primary().select_related("user").filter(pk=challenge.pk).first()
+    if later is None:  # deleted meanwhile, with its account
+        raise ChallengeInvalid
+    challenge = later
     if not moved:
         if not _is_open(challenge):
             raise ChallengeInvalid

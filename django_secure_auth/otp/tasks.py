@@ -46,7 +46,7 @@ def send_code(self: Task[Any, Any], challenge_id: str) -> None:
         OTPChallenge.objects.filter(pk=challenge.pk).close("key_retired")
         return
     if not _take_lease(challenge):
-        raise self.retry(countdown=LEASE.total_seconds())
+        raise self.retry(countdown=_until_lease_ends(challenge))
     try:
         send_templated(
             "otp_code",
@@ -77,6 +77,13 @@ def _take_lease(challenge: OTPChallenge) -> bool:
     free = Q(mailing_at=None) | Q(mailing_at__lt=now - LEASE)
     mine = OTPChallenge.objects.filter(free, pk=challenge.pk, mailed_number__lt=F("send_number"))
     return mine.update(mailing_at=now) == 1
+
+
+def _until_lease_ends(challenge: OTPChallenge) -> float:
+    """Return the seconds after which the mail may be sent by another, if it was not sent by then."""
+    taken_at = OTPChallenge.objects.values_list("mailing_at", flat=True).filter(pk=challenge.pk).first()
+    left = taken_at + LEASE - timezone.now() if taken_at else timedelta(0)
+    return max(1.0, left.total_seconds())
 
 
 def _give_up_lease(challenge: OTPChallenge) -> None:

@@ -38,10 +38,14 @@ class AliveFilter(admin.SimpleListFilter):
 
 @admin.register(Session)
 class SessionAdmin(_SessionAdmin):
-    list_display = ("user", "device_label", "ip_address", "created_at", "last_seen_at", "alive", "revoked_reason")
+    list_display = ("user", "alive", "device_label", "ip_address", "last_seen_at", "created_at", "revoked_reason")
     list_filter = (AliveFilter, "remember_me", "created_at", "revoked_reason")
     list_select_related = ("user",)
-    exclude = ("salt", "password_fingerprint")
+    # All but the salt and the fingerprint. Named, since an automatic form leaves out what cannot be edited: everything.
+    fields = (
+        "user", "alive", "device_label", "ip_address", "user_agent", "amr", "auth_time", "remember_me", "created_at",
+        "last_seen_at", "idle_at", "absolute_at", "generation", "rotated_at", "revoked_at", "revoked_reason",
+    )  # fmt: skip
     actions = ("end_selected",)
     show_full_result_count = False
     list_per_page = 50

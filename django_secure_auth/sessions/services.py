@@ -66,6 +66,9 @@ def open_session(
         user_agent=scope.user_agent,
         device_label=device_label(scope.user_agent),
     )
+    # Before the insert: Django notes `last_login`, which takes the user's row. The other way round, MariaDB's share of
+    # that row for the foreign key comes first, and two sign-ins at once wait for each other: a deadlock.
+    user_logged_in.send(sender=user.__class__, request=plain_request(request), user=user)
     limit = conf.MAX_SESSIONS_PER_USER
     if limit:
         _insert_within_limit(session, user, limit)
@@ -75,9 +78,9 @@ def open_session(
         events.SESSION_CREATED, request=request, user=user, session_id=session.pk, amr=session.amr,
         remember_me=remember_me,
     )  # fmt: skip
-    user_logged_in.send(sender=user.__class__, request=plain_request(request), user=user)
     transaction.on_commit(
-        partial(signals.session_opened.send_robust, sender=Session, session=session, user=user, request=request)
+        partial(signals.session_opened.send_robust, sender=Session, session=session, user=user, request=request),
+        using=router.db_for_write(Session),
     )
     return session
 
@@ -190,7 +193,8 @@ def end_sessions(session_ids: Iterable[UUID], *, user_id: Any, reason: str) -> i
     for pk in ended:
         record(events.SESSION_ENDED, user=user_id, session_id=pk, reason=reason)
         transaction.on_commit(
-            partial(signals.session_ended.send_robust, sender=Session, session_id=pk, user_id=user_id, reason=reason)
+            partial(signals.session_ended.send_robust, sender=Session, session_id=pk, user_id=user_id, reason=reason),
+            using=router.db_for_write(Session),
         )
     return len(ended)
 

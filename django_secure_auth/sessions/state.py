@@ -1,9 +1,10 @@
 """A session's state: the one small record that every authenticated request asks for.
 
 Read from the row joined with its user, in one query; with `STATE_CACHE` kept in a shared cache. Who ends a
-session first lays a tombstone under its key, then changes the row: readers who meet the tombstone ask the
-database and may not fill the cache. A reader who had looked before the tombstone and stalls may fill it
-after the tombstone is gone, but its record carries the moment of that look, and is too old by then.
+session first lays a tombstone, then changes the row: readers who meet the tombstone ask the database, whatever
+else the cache holds. It lies under a key of its own, so that a copy which is dropped after a last-seen or a
+rotation does not take it along. A reader who had looked before the tombstone and stalls may fill the cache,
+but its record carries the moment of that look, and is too old when the tombstone is gone.
 A cached record can only say yes: every no is asked of the database again.
 """
 
@@ -33,6 +34,8 @@ from django_secure_auth.sessions.models import Session, password_fingerprint
 logger = logging.getLogger("django_secure_auth")
 
 _TOMBSTONE = 0
+_LONGEST_STALL = 60.0
+"""Seconds that a tombstone outlives any record read before it was laid: how long a reader or a change may hang."""
 _LOCAL_COPIES = 10_000
 
 
@@ -159,6 +162,10 @@ def _key(session_id: UUID) -> str:
     return f"secure_auth:state:1:{session_id.hex}"
 
 
+def _grave(session_id: UUID) -> str:
+    return f"secure_auth:state:1:{session_id.hex}:tombstone"
+
+
 def _cache() -> BaseCache | None:
     return caches[conf.STATE_CACHE] if conf.STATE_CACHE else None
 
@@ -184,11 +191,12 @@ def cached_state(session_id: UUID) -> State | None:
     if cache is None:
         return None
     try:
-        record = cache.get(_key(session_id))
+        found = cache.get_many((_key(session_id), _grave(session_id)))
     except Exception as error:  # an outage falls back to the database, whatever the client raises
         _tell_outage(error)
         return None
-    if not isinstance(record, tuple) or len(record) != len(State._fields):
+    record = found.get(_key(session_id))
+    if _grave(session_id) in found or not isinstance(record, tuple) or len(record) != len(State._fields):
         return None
     state = State(*record)
     if now - state.read_at >= conf.ACCESS_TOKEN_TTL.total_seconds():
@@ -228,9 +236,11 @@ def bury(session_ids: Collection[UUID]) -> None:
     cache = _cache()
     if cache is None or not session_ids:
         return
-    tombstones = dict.fromkeys(map(_key, session_ids), _TOMBSTONE)
+    # In the record's place too: who meets the tombstone may not fill the cache.
+    keys = (key(session_id) for session_id in session_ids for key in (_grave, _key))
+    lifetime = conf.ACCESS_TOKEN_TTL.total_seconds() + _LONGEST_STALL
     try:
-        failed = cache.set_many(tombstones, conf.ACCESS_TOKEN_TTL.total_seconds())
+        failed = cache.set_many(dict.fromkeys(keys, _TOMBSTONE), lifetime)
     except Exception as error:
         _tell_outage(error)
         raise StateUnavailable from error
@@ -258,12 +268,18 @@ def bury_sessions_of(user: AbstractBaseUser) -> None:
 _HARMLESS_USER_FIELDS = frozenset({"last_login"})
 
 
-def on_user_saved(instance: AbstractBaseUser, update_fields: Collection[str] | None = None, **_: object) -> None:
-    """`post_save` of the user model: password, `is_active` and privileges hold at the next request."""
+def before_user_is_saved(instance: Any, update_fields: Collection[str] | None = None, **_: object) -> None:
+    """`pre_save` of the user model: password, `is_active` and privileges hold at the next request.
+
+    Before, so that a state cache that is away stops the change, also outside of a transaction. Of every model,
+    since a proxy or a child of the user model sends another sender.
+    """
+    if not isinstance(instance, get_user_model()) or instance._state.adding:
+        return
     if update_fields is None or not _HARMLESS_USER_FIELDS.issuperset(update_fields):
         bury_sessions_of(instance)
 
 
-def on_session_deleted(instance: Session, **_: object) -> None:
+def before_session_is_deleted(instance: Session, **_: object) -> None:
     """`pre_delete` of a session: from the admin, or with its user."""
     bury((instance.pk,))

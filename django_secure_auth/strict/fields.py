@@ -8,7 +8,6 @@ from typing import Any
 from rest_framework import serializers
 
 MAX_PASSWORD_POINTS = 256
-MAX_PASSWORD_BYTES = 1024
 
 
 class StrictCharField(serializers.CharField):
@@ -40,13 +39,13 @@ class StrictBooleanField(serializers.BooleanField):
 class PasswordField(StrictCharField):
     """A password as typed, in NFC; bounded, so that nobody makes us hash a megabyte.
 
-    Length counts code points (NIST SP 800-63B-4 §3.1.1.2), the byte bound keeps four-byte ones in check.
+    Length counts code points (NIST SP 800-63B-4 §3.1.1.2); 256 of them are at most 1024 bytes of UTF-8.
     """
 
     default_error_messages = {"too_long": f"At most {MAX_PASSWORD_POINTS} characters."}
 
     def to_internal_value(self, data: Any) -> str:
         value = unicodedata.normalize("NFC", super().to_internal_value(data))
-        if len(value) > MAX_PASSWORD_POINTS or len(value.encode()) > MAX_PASSWORD_BYTES:
+        if len(value) > MAX_PASSWORD_POINTS:
             self.fail("too_long")
         return value

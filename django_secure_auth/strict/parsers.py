@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import IO, Any, NoReturn
 
@@ -18,6 +19,13 @@ MAX_BOUNDARY = 80
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):  # 1e999: no serializer can write it back
+        raise ValueError("too large a number")
+    return number
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -51,7 +59,8 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     Raises MalformedRequest. Source: RFC 8259; RFC 7493 (I-JSON).
     """
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        text = raw.decode("utf-8")
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
         _judge(value)
     except (ValueError, RecursionError):
         raise MalformedRequest from None

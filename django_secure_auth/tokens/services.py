@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from cachetools import LRUCache
-from django.db import transaction
+from django.db import router, transaction
 from django.utils import timezone
 
 from django_secure_auth import signals
@@ -258,7 +258,8 @@ def _end_for_theft(session: Session, request: AnyRequest) -> None:
     if not end_session(session.pk, user_id=session.user_id, reason=RefreshReused.code):
         return
     record(events.TOKEN_REUSE, request=request, user=session.user_id, session_id=session.pk)
-    transaction.on_commit(
-        partial(signals.refresh_reused.send_robust, sender=Session, session_id=session.pk, user_id=session.user_id)
-    )
-    transaction.on_commit(partial(deliver, tell_of_reuse, str(session.pk), expires=NOTICE_EXPIRES), robust=True)
+    using = router.db_for_write(Session)
+    told = partial(signals.refresh_reused.send_robust, sender=Session, session_id=session.pk, user_id=session.user_id)
+    transaction.on_commit(told, using=using)
+    mailed = partial(deliver, tell_of_reuse, str(session.pk), expires=NOTICE_EXPIRES)
+    transaction.on_commit(mailed, using=using, robust=True)

@@ -11,6 +11,8 @@ from django_secure_auth.mail import send_templated
 from django_secure_auth.sessions.models import Session
 
 NOTICE_EXPIRES = timedelta(days=1)
+_LONGEST_WAIT = 40
+"""Seconds: below the visibility timeout of a Redis broker, which would hand the waiting task to a second worker."""
 
 
 @shared_task(
@@ -29,4 +31,4 @@ def tell_of_reuse(self: Task[Any, Any], session_id: str) -> None:
     except Exception as error:
         if self.request.is_eager:
             raise
-        raise self.retry(exc=error, countdown=min(2**self.request.retries * 5, 600)) from error
+        raise self.retry(exc=error, countdown=min(2**self.request.retries * 5, _LONGEST_WAIT)) from error

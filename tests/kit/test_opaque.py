@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_secure_auth.kit import opaque
 from django_secure_auth.kit.keys import Secret, SecretRing, b64decode, b64encode
 from django_secure_auth.kit.opaque import (
     MAX_GENERATION,
@@ -117,7 +116,6 @@ def test_a_refresh_token_depends_on_all_that_it_is_made_of(
 ) -> None:
     other = derive_refresh_token(session, generation, salt, ring)
     assert other != derive_refresh_token(SESSION, 3, SALT, RING)
-    assert not is_genuine(parse_refresh_token(other), SALT, RING) or ring is RING
 
 
 def test_an_older_key_still_proves_its_tokens_and_a_removed_one_does_not() -> None:
@@ -211,7 +209,7 @@ def test_numbers_of_the_last_incomplete_range_are_drawn_again(monkeypatch: pytes
         asked.append(message)
         return blocks[len(asked) - 1]
 
-    monkeypatch.setattr(opaque.hmac, "digest", digest)
+    monkeypatch.setattr(hmac, "digest", digest)
     assert numeric_code(b"key", b"m", digits=6) == "000042"
     assert asked == [b"\0\0\0\0m", b"\0\0\0\1m"]
 

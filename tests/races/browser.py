@@ -6,6 +6,7 @@ import http.client
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +14,7 @@ from http import cookies as http_cookies
 from typing import Any, TypeVar
 
 from django.core import mail
+from django.db import connections
 from django.urls import reverse
 
 from django_secure_auth.testing import latest_code
@@ -150,6 +152,11 @@ class Browser:
         return answer
 
 
+def statuses(answers: Iterable[Answer]) -> Counter[str]:
+    """How often each status came, with the code of a refusal: ``{"200": 1, "401 challenge_invalid": 15}``."""
+    return Counter(str(one.status) if one.status < 400 else f"{one.status} {one.code}" for one in answers)
+
+
 def mails_to(email: str) -> list[Any]:
     outbox: list[Any] = getattr(mail, "outbox", [])
     return [message for message in outbox if email in message.to]
@@ -181,6 +188,8 @@ def in_threads(jobs: Sequence[Callable[[], T]]) -> list[T]:
             results[number] = jobs[number]()
         except BaseException as error:
             errors.append(error)
+        finally:
+            connections.close_all()
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(len(jobs))]
     for thread in threads:

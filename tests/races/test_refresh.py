@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -11,14 +10,10 @@ from django.utils import timezone
 
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.sessions.models import Session
-from tests.races.browser import REFRESH, Answer, Browser, at_once, mails_to
+from tests.races.browser import REFRESH, Browser, at_once, mails_to, statuses
 from tests.races.conftest import PASSWORD, ROUNDS, Configure, email_of, new_user
 
 NewBrowser = Callable[[], Browser]
-
-
-def statuses(answers: list[Answer]) -> Counter[str]:
-    return Counter(str(answer.status) if answer.status < 400 else f"{answer.status} {answer.code}" for answer in answers)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,349 @@
+"""The whole journey over real HTTP, step by step, each with what it proves. Only the standard library.
+
+`manage.py demo --tour` starts a server of its own (settings: testproject.tour_settings) and walks through it here,
+as a browser would and as a thief would.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+from http.client import HTTPConnection
+from http.cookies import Morsel, SimpleCookie
+from pathlib import Path
+from typing import Any
+
+API = "/api/auth/"
+OWNER, NEIGHBOUR = "ana@example.com", "ben@example.com"
+GRACE_SECONDS = 1
+"""REFRESH_GRACE of the tour's server (10 by default): how long a thief's replay has to wait to be told from a second tab."""
+_MAIL_SECONDS = 10
+
+
+class NotAsPromised(Exception):
+    """A step's answer is not what the documentation says."""
+
+
+def expect(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise NotAsPromised(otherwise)
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: dict[str, Any]
+    cookies: list[Morsel[str]]
+    headers: dict[str, str]
+    raw: str
+
+    @property
+    def code(self) -> str:
+        """The word that says most: a problem's `code`, or the `status` of a sign-in."""
+        return str(self.body.get("code") or self.body.get("status") or "")
+
+    def must_be(self, status: int, code: str = "") -> Answer:
+        wanted = f"{status} {code}".strip()
+        found = f"{self.status} {self.code}".strip()
+        expect(self.status == status and code in ("", self.code), f"wanted {wanted}, got {found}: {self.raw[:200]}")
+        return self
+
+
+@dataclass
+class Browser:
+    """A cookie jar and a CSRF token. What it holds can be copied: that is what a thief does."""
+
+    host: str
+    port: int
+    name: str = "Firefox"
+    jar: dict[str, Morsel[str]] = field(default_factory=dict)
+    csrf_token: str = ""
+
+    @property
+    def origin(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    def cookie(self, kind: str) -> str:
+        """The value of our access, refresh, challenge or device cookie; empty when there is none."""
+        return next((morsel.value for name, morsel in self.jar.items() if name.endswith(f"_{kind}")), "")
+
+    def copy(self) -> Browser:
+        return Browser(self.host, self.port, self.name, dict(self.jar), self.csrf_token)
+
+    def get(self, path: str) -> Answer:
+        return self._send("GET", path)
+
+    def post(self, path: str, csrf: bool = True, **body: Any) -> Answer:
+        return self._send("POST", path, body, csrf=csrf)
+
+    def delete(self, path: str) -> Answer:
+        return self._send("DELETE", path)
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None = None, *, csrf: bool = True) -> Answer:
+        headers = {"Host": f"{self.host}:{self.port}", "User-Agent": f"Mozilla/5.0 (X11; Linux) {self.name}/1.0"}
+        if method != "GET":
+            headers["Origin"] = self.origin
+            if csrf:
+                headers["X-CSRF-Token"] = self.csrf_token
+        if body:
+            headers["Content-Type"] = "application/json"
+        url = API + path
+        sent = [f"{name}={morsel.value}" for name, morsel in self.jar.items() if url.startswith(morsel["path"] or "/")]
+        if sent:
+            headers["Cookie"] = "; ".join(sent)
+        connection = HTTPConnection(self.host, self.port, timeout=30)
+        try:
+            connection.request(method, url, json.dumps(body) if body else None, headers)
+            response = connection.getresponse()
+            raw = response.read().decode()
+            cookies = [morsel for text in response.headers.get_all("Set-Cookie") or [] for morsel in _morsels(text)]
+            answer = Answer(response.status, _json(raw), cookies, dict(response.headers), raw)
+        finally:
+            connection.close()
+        for morsel in answer.cookies:
+            self.jar[morsel.key] = morsel
+            if not morsel.value or morsel["max-age"] == "0":
+                del self.jar[morsel.key]
+        return answer
+
+
+def _morsels(text: str) -> list[Morsel[str]]:
+    return list(SimpleCookie(text).values())
+
+
+def _json(raw: str) -> dict[str, Any]:
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+@dataclass
+class Journey:
+    """What the steps hand on to one another."""
+
+    owner: Browser
+    neighbour: Browser
+    thief: Browser
+    password: str
+    mailbox: Path
+    code: str = ""
+    thief_access: str = ""
+
+    def mails(self, text: str) -> list[str]:
+        """Bodies of the mails, oldest first, that hold `text`."""
+        found = []
+        for file in sorted(self.mailbox.glob("*.log"), key=lambda path: path.stat().st_mtime_ns):
+            for part in re.split(rb"(?m)^-{79}\r?\n", file.read_bytes()):
+                body = message_from_bytes(part, policy=policy.default).get_body(("plain",)) if part.strip() else None
+                if body is not None and text in (content := body.get_content()):
+                    found.append(content)
+        return found
+
+    def wait_for_mail(self, text: str, *, more_than: int = 0) -> str:
+        deadline = time.monotonic() + _MAIL_SECONDS
+        while len(found := self.mails(text)) <= more_than:
+            expect(time.monotonic() < deadline, f"no mail with {text!r} within {_MAIL_SECONDS} s")
+            time.sleep(0.05)
+        return found[-1]
+
+    def sign_in(self, browser: Browser, email: str, password: str | None = None) -> Answer:
+        return browser.post("login/", email=email, password=password or self.password)
+
+    def new_code(self, browser: Browser, email: str) -> tuple[Answer, str]:
+        """Sign in where a code is asked for; returns the answer and the code of the mail."""
+        before = len(self.mails("Code:"))
+        answer = self.sign_in(browser, email).must_be(202, "otp_required")
+        match = re.search(r"^Code: ([0-9]+)", self.wait_for_mail("Code:", more_than=before), re.MULTILINE)
+        expect(match is not None, "the mail holds no code")
+        return answer, match.group(1) if match else ""
+
+
+def _wrong(code: str) -> str:
+    return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}d}"
+
+
+# --- the steps: each asks, checks, and returns what it saw --------------------------------------------
+
+
+def get_csrf_token(j: Journey) -> Answer:
+    for browser in (j.owner, j.neighbour, j.thief):
+        answer = browser.get("csrf/").must_be(200)
+        browser.csrf_token = str(answer.body.get("csrf_token", ""))
+        expect(bool(browser.csrf_token) and bool(answer.cookies), "no token, or no cookie beside it")
+    return answer
+
+
+def sign_in_without_csrf(j: Journey) -> Answer:
+    return j.owner.post("login/", csrf=False, email=OWNER, password=j.password).must_be(403, "csrf_failed")
+
+
+def sign_in_with_wrong_password(j: Journey) -> Answer:
+    known = j.sign_in(j.owner, OWNER, "not the password").must_be(401, "invalid_credentials")
+    unknown = j.sign_in(j.owner, "nobody@example.com", "not the password").must_be(401, "invalid_credentials")
+    same = [{name: value for name, value in a.body.items() if name != "request_id"} for a in (known, unknown)]
+    expect(same[0] == same[1], "an unknown account answers differently")
+    return known
+
+
+def sign_in(j: Journey) -> Answer:
+    answer, j.code = j.new_code(j.owner, OWNER)
+    expect(not j.owner.cookie("access") and not j.owner.cookie("refresh"), "a password alone has opened a session")
+    expect(j.code not in answer.raw and OWNER not in answer.raw, "the answer holds the code or the whole address")
+    return answer
+
+
+def guess_the_code(j: Journey) -> Answer:
+    answer = j.owner.post("otp/approve/", otp_code=_wrong(j.code)).must_be(401, "otp_invalid")
+    expect(answer.body.get("attempts_left") == 4, f"attempts_left is {answer.body.get('attempts_left')}, not 4")
+    return answer
+
+
+def use_code_elsewhere(j: Journey) -> Answer:
+    return j.thief.post("otp/approve/", otp_code=j.code).must_be(401, "challenge_invalid")
+
+
+def approve(j: Journey) -> Answer:
+    answer = j.owner.post("otp/approve/", otp_code=j.code).must_be(200, "authenticated")
+    for kind in ("access", "refresh", "device"):
+        value = j.owner.cookie(kind)
+        expect(bool(value) and value not in answer.raw, f"the {kind} cookie is missing, or in the body too")
+    ours = [morsel for morsel in answer.cookies if not morsel.key.startswith("csrf")]
+    expect(all(morsel["httponly"] and morsel["samesite"] for morsel in ours), "a cookie is open to scripts")
+    return answer
+
+
+def use_code_again(j: Journey) -> Answer:
+    return j.owner.post("otp/approve/", otp_code=j.code).must_be(401, "challenge_invalid")
+
+
+def who_am_i(j: Journey) -> Answer:
+    answer = j.owner.get("me/").must_be(200)
+    expect(answer.body.get("email") == OWNER, f"it says {answer.body.get('email')}")
+    return answer
+
+
+def list_sessions(j: Journey) -> Answer:
+    answer = j.owner.get("sessions/").must_be(200)
+    rows = answer.body.get("results", [])
+    expect(len(rows) == 1 and rows[0]["current"] and rows[0]["amr"] == ["pwd", "email"], f"the list is {rows}")
+    return answer
+
+
+def write_without_csrf(j: Journey) -> Answer:
+    return j.owner.post("refresh/", csrf=False).must_be(403, "csrf_failed")
+
+
+def end_foreign_session(j: Journey) -> Answer:
+    _, code = j.new_code(j.neighbour, NEIGHBOUR)
+    opened = j.neighbour.post("otp/approve/", otp_code=code).must_be(200)
+    answer = j.owner.delete(f"sessions/{opened.body['session']['id']}/").must_be(404, "not_found")
+    j.neighbour.get("me/").must_be(200)
+    return answer
+
+
+def refresh(j: Journey) -> Answer:
+    j.thief = j.owner.copy()
+    answer = j.owner.post("refresh/").must_be(200, "authenticated")
+    expect(j.owner.cookie("refresh") != j.thief.cookie("refresh"), "the refresh token has not changed")
+    return answer
+
+
+def refresh_in_a_second_tab(j: Journey) -> Answer:
+    tab = j.thief.copy()
+    answer = tab.post("refresh/").must_be(200, "authenticated")
+    expect(tab.cookie("refresh") == j.owner.cookie("refresh"), "the second tab got another successor")
+    return answer
+
+
+def replay_stolen_token(j: Journey) -> Answer:
+    j.owner.get("me/").must_be(200)  # the first use of the new tokens: from now on the old one is a thief's
+    time.sleep(GRACE_SECONDS + 0.2)
+    j.thief_access = j.thief.cookie("access")
+    return j.thief.post("refresh/").must_be(401, "refresh_reused")
+
+
+def thief_is_out(j: Journey) -> Answer:
+    thief = j.thief.copy()
+    name = next(name for name in j.owner.jar if name.endswith("_access"))
+    thief.jar[name] = _morsels(f"{name}={j.thief_access}; Path=/")[0]
+    return thief.get("me/").must_be(401, "session_revoked")
+
+
+def owner_is_out(j: Journey) -> Answer:
+    answer = j.owner.get("me/").must_be(401, "session_revoked")
+    j.owner.copy().post("refresh/").must_be(401, "session_revoked")
+    j.wait_for_mail("used by two parties")
+    return answer
+
+
+def sign_in_again(j: Journey) -> Answer:
+    answer = j.sign_in(j.owner, OWNER).must_be(200, "authenticated")
+    expect(answer.body["session"]["amr"] == ["pwd"], f"amr is {answer.body['session']['amr']}")
+    return answer
+
+
+def sign_out(j: Journey) -> Answer:
+    j.thief = j.owner.copy()
+    answer = j.owner.post("logout/").must_be(204)
+    left = [kind for kind in ("access", "refresh", "challenge") if j.owner.cookie(kind)]
+    expect(not left and "Clear-Site-Data" in answer.headers, f"still there: {left}, or no Clear-Site-Data")
+    return answer
+
+
+def use_copy_after_sign_out(j: Journey) -> Answer:
+    j.owner.get("me/").must_be(401, "not_authenticated")
+    return j.thief.get("me/").must_be(401, "session_revoked")
+
+
+@dataclass(frozen=True)
+class Step:
+    title: str
+    walk: Callable[[Journey], Answer]
+    proves: str
+
+
+STEPS = (
+    Step("fetch a CSRF token", get_csrf_token, "everyone gets one, signed in or not"),
+    Step("sign in without it", sign_in_without_csrf, "another site cannot sign you in"),
+    Step("wrong password, unknown account", sign_in_with_wrong_password, "both answer alike: no telling who has one"),
+    Step("right password", sign_in, "opens nothing yet: a code is on its way by mail"),
+    Step("wrong code", guess_the_code, "four attempts are left of five"),
+    Step("right code, other browser", use_code_elsewhere, "a code is worth nothing where it was not asked for"),
+    Step("right code", approve, "signed in; tokens are in HttpOnly cookies, not in the body"),
+    Step("the same code again", use_code_again, "it works once"),
+    Step("who am I", who_am_i, "the access cookie is enough to read"),
+    Step("my sessions", list_sessions, "one, this one, by password and e-mail"),
+    Step("write without the CSRF token", write_without_csrf, "the cookies alone cannot write"),
+    Step("end somebody else's session", end_foreign_session, "for you it does not exist; ben stays signed in"),
+    Step("refresh", refresh, "a new refresh token; the old one is used up"),
+    Step("refresh again, second tab", refresh_in_a_second_tab, "a lost answer is forgiven: the same successor"),
+    Step("replay of a stolen token", replay_stolen_token, "two parties hold it: theft, the session ends"),
+    Step("the thief's access token", thief_is_out, "dead at once, though not expired"),
+    Step("the owner's tokens", owner_is_out, "dead too, and a mail says why"),
+    Step("sign in from the trusted device", sign_in_again, "no code: this browser has approved one before"),
+    Step("sign out", sign_out, "cookies are cleared"),
+    Step("a copy of the cookies afterwards", use_copy_after_sign_out, "signed out means on the server, too"),
+)
+
+
+def walk(journey: Journey, say: Callable[[str], object]) -> bool:
+    """Go through all steps, telling each in one line; stops at the first that is not as promised."""
+    started = time.monotonic()
+    for number, step in enumerate(STEPS, start=1):
+        try:
+            answer = step.walk(journey)
+        except Exception as error:
+            reason = str(error) if isinstance(error, NotAsPromised) else f"{type(error).__name__}: {error}"
+            say(f"FAILED {number:2} {step.title}: {reason}")
+            say(f"Not as promised: step {number} of {len(STEPS)} ({step.title}).")
+            return False
+        outcome = f"{answer.status} {answer.code}".strip()
+        say(f"ok {number:2}  {step.title:<33}{outcome:<24} {step.proves}")
+    say(f"All {len(STEPS)} steps are as promised ({time.monotonic() - started:.1f} s).")
+    return True

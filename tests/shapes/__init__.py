@@ -1,0 +1,1 @@
+"""Other projects to run the stories in: user models, settings, mount points, databases, Django's next series."""

@@ -1,0 +1,228 @@
+"""Sign-out, and the list of sessions."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from django_secure_auth.accounts.cookies import mount_point
+from django_secure_auth.sessions.models import Session
+from tests.browser import Browser, cleared, code_of, cookie, is_signed_in, make_user, named, session_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def signed_in(browser: Browser) -> Browser:
+    make_user()
+    browser.sign_in()
+    return browser
+
+
+@pytest.mark.control("ASVS-7.4.1", "ASVS-14.3.1", "CLEARSITEDATA-logout", "LOGVOC-session_use_after_expire")
+def test_sign_out_ends_the_session_and_clears_the_browser(signed_in: Browser) -> None:
+    """R27: the access token is dead at once, though it has not expired."""
+    tab = signed_in.copy("access", "refresh")
+    response = signed_in.logout()
+    assert response.status_code == 204
+    assert response.content == b""
+    assert response["Clear-Site-Data"] == '"cache", "storage"'
+    assert response["Cache-Control"] == "no-store"
+    assert cleared(response) == {
+        (cookie("access"), "/"),
+        (cookie("refresh"), mount_point()),
+        (cookie("challenge"), "/"),
+    }
+    for morsel in response.cookies.values():  # a `__Host-` cookie is deleted only by one with its attributes
+        assert morsel["secure"] is True
+        assert morsel["httponly"] is True
+    assert code_of(tab.me()) == "session_revoked"
+    assert code_of(tab.refresh()) == "session_revoked"
+    assert Session.objects.get().revoked_reason == "sign_out"
+    assert named("session_use_after_expire")
+
+
+def test_the_device_stays_trusted(signed_in: Browser) -> None:
+    signed_in.logout()
+    assert signed_in.has("device")
+    assert signed_in.login().status_code == 200
+
+
+def test_sign_out_is_idempotent(browser: Browser) -> None:
+    first = browser.logout()
+    assert first.status_code == 204
+    assert browser.logout().status_code == 204
+    assert not named("authn_token_revoked")
+
+
+def test_signing_out_twice_records_one_end(signed_in: Browser) -> None:
+    tab = signed_in.copy("access", "refresh")
+    signed_in.logout()
+    assert tab.logout().status_code == 204
+    assert len(named("authn_token_revoked")) == 1
+
+
+def test_sign_out_closes_the_open_challenge(browser: Browser) -> None:
+    make_user()
+    browser.login()
+    kept = browser.copy("challenge")
+    browser.logout()
+    assert code_of(kept.approve()) == "challenge_invalid"
+
+
+def test_sign_out_by_the_access_cookie_alone(signed_in: Browser) -> None:
+    signed_in.drop("refresh")
+    signed_in.logout()
+    assert Session.objects.get().revoked_reason == "sign_out"
+
+
+def test_sign_out_with_an_expired_access_cookie(signed_in: Browser, clock: Any) -> None:
+    """Signing out late is allowed; a 401 would leave the session alive."""
+    signed_in.drop("refresh")
+    clock.forward(minutes=6)
+    assert signed_in.logout().status_code == 204
+    assert Session.objects.get().revoked_reason == "sign_out"
+
+
+@pytest.mark.parametrize("kind", ["access", "refresh"])
+def test_sign_out_with_noise_in_the_cookie(browser: Browser, kind: str) -> None:
+    browser.csrf()
+    browser.put(kind, "noise")
+    assert browser.logout().status_code == 204
+    assert not browser.has(kind)
+
+
+def test_sign_out_by_bearer_needs_no_csrf(signed_in: Browser) -> None:
+    app = Browser()
+    response = app.logout(csrf=False, headers={"Authorization": f"Bearer {signed_in.value('access')}"})
+    assert response.status_code == 204
+    assert not is_signed_in(signed_in)
+
+
+@pytest.mark.parametrize("header", ["Bearer", "Bearer x", "Bearer a b"])
+def test_a_garbled_bearer_signs_nobody_out(signed_in: Browser, header: str) -> None:
+    response = signed_in.logout(headers={"Authorization": header})
+    assert code_of(response) == "token_invalid"
+    assert is_signed_in(signed_in)
+
+
+@pytest.mark.parametrize("header", [{"Authorization": "Basic YTpi"}, {"X-API-Key": "k"}])
+def test_a_foreign_credential_does_not_fall_back_to_the_cookie_at_sign_out(
+    signed_in: Browser, header: dict[str, str]
+) -> None:
+    """An answer of 204 would tell somebody that they are out, and leave the session alive."""
+    response = signed_in.logout(headers=header)
+    assert response.status_code == 401
+    assert signed_in.has("refresh")
+    assert is_signed_in(signed_in)
+
+
+# --- the list
+
+
+@pytest.mark.control("ASVS-7.5.2")
+def test_the_list_shows_living_sessions_and_marks_the_present_one(signed_in: Browser) -> None:
+    phone = Browser(address="198.51.100.7", user_agent="Mozilla/5.0 (iPhone; CPU iPhone OS 17) Safari/605")
+    phone.sign_in()
+    gone = Browser()
+    gone.sign_in()
+    gone.logout()
+    body = signed_in.get("session-list").json()
+    assert body.keys() == {"results", "next", "previous"}
+    assert [(row["device"], row["ip_address"], row["current"]) for row in body["results"]] == [
+        ("Safari on iPhone", "198.51.100.7", False),
+        ("Firefox on Linux", "192.0.2.1", True),
+    ]
+    assert "last_seen_at" in body["results"][0]
+
+
+def test_the_list_has_pages(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django_secure_auth.accounts.views._Pages.page_size", 1)
+    Browser().sign_in()
+    first = signed_in.get("session-list").json()
+    assert len(first["results"]) == 1
+    assert first["next"].endswith("?page=2")
+    second = signed_in.request("GET", first["next"]).json()
+    assert second["previous"]
+    assert second["results"][0]["current"] is True
+    assert code_of(signed_in.request("GET", first["next"].replace("page=2", "page=x"))) == "not_found"
+
+
+def test_other_sessions_end_and_this_one_stays(signed_in: Browser) -> None:
+    others = [Browser(), Browser()]
+    for other in others:
+        other.sign_in()
+    response = signed_in.delete("session-list")
+    assert response.status_code == 204
+    assert is_signed_in(signed_in)
+    assert not any(is_signed_in(other) for other in others)
+    assert Session.objects.filter(revoked_reason="ended_by_user").count() == 2
+
+
+def test_one_session_ends(signed_in: Browser) -> None:
+    other = Browser()
+    session = session_of(other.sign_in())
+    assert signed_in.delete("session-detail", session.pk).status_code == 204
+    assert not is_signed_in(other)
+    assert is_signed_in(signed_in)
+    assert code_of(signed_in.delete("session-detail", session.pk)) == "not_found"
+
+
+def test_ending_the_present_session_clears_its_cookies(signed_in: Browser) -> None:
+    session = Session.objects.get()
+    response = signed_in.delete("session-detail", session.pk)
+    assert {name for name, _ in cleared(response)} == {cookie("access"), cookie("refresh")}
+    assert code_of(signed_in.me()) == "not_authenticated"
+
+
+@pytest.mark.control("LOGVOC-malicious_direct_reference")
+def test_a_foreign_session_does_not_exist(signed_in: Browser) -> None:
+    make_user("ben@example.com")
+    ben = Browser()
+    foreign = session_of(ben.sign_in("ben@example.com"))
+    assert code_of(signed_in.delete("session-detail", foreign.pk)) == "not_found"
+    assert code_of(signed_in.delete("session-detail", uuid4())) == "not_found"
+    assert is_signed_in(ben)
+    signed_in.delete("session-list")
+    assert is_signed_in(ben)
+
+
+@pytest.mark.control("ASVS-7.5.1")
+def test_ending_sessions_needs_a_recent_proof(signed_in: Browser, clock: Any) -> None:
+    other = session_of(Browser().sign_in())
+    clock.forward(minutes=4, seconds=59)
+    signed_in.refresh()
+    clock.forward(seconds=2)
+    for response in (signed_in.delete("session-list"), signed_in.delete("session-detail", other.pk)):
+        assert response.status_code == 403
+        assert code_of(response) == "step_up_required"
+    assert signed_in.get("session-list").status_code == 200
+    assert Session.objects.alive().count() == 2
+
+
+@pytest.mark.parametrize("name", ["session-list", "session-detail"])
+def test_ending_sessions_takes_no_body(signed_in: Browser, name: str) -> None:
+    args = [Session.objects.get().pk] if name == "session-detail" else []
+    response = signed_in.delete(name, *args, body={"all": True})
+    assert code_of(response) == "validation_error"
+    assert response.json()["errors"] == {"all": ["Unknown field."]}
+
+
+def test_a_stranger_sees_no_list(browser: Browser) -> None:
+    for response in (browser.get("session-list"), browser.delete("session-list")):
+        assert code_of(response) == "not_authenticated"
+        assert response["WWW-Authenticate"] == "Bearer"
+
+
+def test_an_idle_session_is_not_listed(signed_in: Browser) -> None:
+    other = session_of(Browser().sign_in())
+    Session.objects.filter(pk=other.pk).update(idle_at=other.created_at - timedelta(hours=1))
+    assert len(signed_in.get("session-list").json()["results"]) == 1
+
+
+def test_sign_out_takes_no_field(signed_in: Browser) -> None:
+    assert code_of(signed_in.logout(body={"all": True})) == "validation_error"
+    assert is_signed_in(signed_in)

@@ -1,0 +1,67 @@
+"""Serializers that refuse what they do not know."""
+
+from __future__ import annotations
+
+from collections import UserDict
+from typing import Any
+
+import pytest
+from django.http import QueryDict
+from rest_framework import serializers
+
+from django_secure_auth.strict import StrictSerializer
+
+
+class Address(StrictSerializer):
+    city = serializers.CharField()
+
+
+class Person(StrictSerializer):
+    name = serializers.CharField(max_length=5)
+    id = serializers.IntegerField(read_only=True)
+    address = Address(required=False)
+
+
+def errors_of(data: Any, **kwargs: Any) -> Any:
+    serializer = Person(data=data, **kwargs)
+    serializer.is_valid()
+    return serializer.errors
+
+
+@pytest.mark.parametrize("data", [{"name": "Ana"}, {"name": "Ana", "address": {"city": "Rome"}}, UserDict(name="Ana")])
+def test_what_is_declared_is_taken(data: Any) -> None:
+    assert errors_of(data) == {}
+
+
+@pytest.mark.control("ASVS-2.2.1")
+@pytest.mark.control("ASVS-15.3.3")
+@pytest.mark.parametrize("name", ["nmae", "is_staff", "", "NAME", "id", "name ", "__class__"])
+def test_an_unknown_or_read_only_field_is_told(name: str) -> None:
+    assert errors_of({"name": "Ana", name: 1}) == {name: ["Unknown field."]}
+
+
+def test_all_of_them_are_told_at_once() -> None:
+    assert errors_of({"b": 1, "a": 2}) == {"a": ["Unknown field."], "b": ["Unknown field."]}
+
+
+def test_an_unknown_field_of_a_nested_object_too() -> None:
+    errors = errors_of({"name": "Ana", "address": {"city": "Rome", "zip": 1}})
+    assert errors == {"address": {"zip": ["Unknown field."]}}
+
+
+def test_a_long_name_is_not_echoed_whole() -> None:
+    assert errors_of({"name": "Ana", "x" * 5000: 1}) == {"x" * 64: ["Unknown field."]}
+
+
+@pytest.mark.parametrize("data", [[], [{"name": "Ana"}], "name", 1, None])
+def test_what_is_no_object_is_refused(data: Any) -> None:
+    assert set(errors_of(data)) == {"non_field_errors"}
+
+
+def test_partial_updates_are_as_strict() -> None:
+    assert errors_of({"nmae": 1}, partial=True) == {"nmae": ["Unknown field."]}
+    assert errors_of({}, partial=True) == {}
+
+
+def test_a_form_is_as_strict() -> None:
+    assert errors_of(QueryDict("name=Ana&is_staff=1")) == {"is_staff": ["Unknown field."]}

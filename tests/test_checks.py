@@ -1,0 +1,282 @@
+"""Every check: what is broken is named with its id and a hint; what is fine is met with silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from celery import current_app
+from django.apps import apps
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.checks import ERROR, WARNING, CheckMessage, registry, run_checks
+from django.test import override_settings
+
+from django_secure_auth.checks import (
+    check_combinations,
+    check_installation,
+    check_production,
+    check_settings,
+)
+from django_secure_auth.checks import run_checks as our_checks
+from django_secure_auth.conf import conf
+from django_secure_auth.kit.keys import b64encode, new_secret_bytes
+
+HEADERS = "django_secure_auth.headers.middleware.SecurityHeadersMiddleware"
+IDLE = "django_secure_auth.sessions.middleware.IdleTimeoutMiddleware"
+AUTH = "django.contrib.auth.middleware.AuthenticationMiddleware"
+CSRF = "django.middleware.csrf.CsrfViewMiddleware"
+SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
+
+REDIS = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
+LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+DUMMY = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
+
+
+@pytest.fixture(autouse=True)
+def good(settings: Any) -> Any:
+    """A project that no check has anything to say about."""
+    settings.DEBUG = False
+    settings.SECRET_KEY = b64encode(new_secret_bytes(48))
+    settings.SECRET_KEY_FALLBACKS = []
+    settings.MIDDLEWARE = [HEADERS, SESSIONS, CSRF, AUTH, IDLE]
+    settings.CACHES = {"default": REDIS, "memory": LOCMEM, "dummy": DUMMY}
+    settings.SECURE_PROXY_SSL_HEADER = None
+    settings.DJANGO_SECURE_AUTH = {
+        "SIGNING_KEYS": [{"kid": "a", "alg": "HS256", "key": b64encode(new_secret_bytes())}],
+        "ENCRYPTION_KEYS": [{"kid": "a", "key": b64encode(new_secret_bytes())}],
+        "BASE_URL": "https://example.com",
+        "MAIL_DELIVERY": "celery",
+        "STATE_CACHE": "default",
+    }
+    return settings
+
+
+def found(**changes: Any) -> list[CheckMessage]:
+    """What our checks say, with `--deploy`, when these settings of ours are changed."""
+    with override_settings(DJANGO_SECURE_AUTH={**settings.DJANGO_SECURE_AUTH, **changes}):
+        return [message for check, _ in our_checks for message in check(app_configs=None)]
+
+
+def the_one(messages: list[CheckMessage], check_id: str) -> CheckMessage:
+    (message,) = messages
+    assert message.id == f"secure_auth.{check_id}"
+    assert message.level == (ERROR if check_id.startswith("E") else WARNING)
+    assert message.hint
+    return message
+
+
+def test_good_settings_are_met_with_silence() -> None:
+    assert found() == []
+
+
+def test_all_of_them_are_registered_and_those_of_production_wait_for_deploy() -> None:
+    functions = dict(our_checks)
+    assert functions == {
+        check_settings: False,
+        check_combinations: False,
+        check_installation: False,
+        check_production: True,
+    }
+    always: set[Any] = set(registry.registry.get_checks())
+    deploying: set[Any] = set(registry.registry.get_checks(include_deployment_checks=True))
+    for function, deploy in functions.items():
+        assert function in deploying
+        assert (function in always) is not deploy
+        assert function.__doc__
+
+
+def test_manage_py_check_runs_them(good: Any) -> None:
+    good.DJANGO_SECURE_AUTH = {"OTP_LENGHT": 6}
+    assert "secure_auth.E001" in {message.id for message in run_checks(tags=["secure_auth"])}
+
+
+# --- settings ----------------------------------------------------------------------------------------
+
+
+def test_e001_a_misspelt_setting() -> None:
+    message = the_one(found(OTP_LENGHT=6), "E001")
+    assert "OTP_LENGHT" in message.msg
+    assert "'OTP_LENGTH'" in str(message.hint)
+
+
+def test_e002_an_ill_typed_setting() -> None:
+    assert "OTP_LENGTH" in the_one(found(OTP_LENGTH="6"), "E002").msg
+
+
+def test_e002_a_dict_that_is_none(good: Any) -> None:
+    good.DJANGO_SECURE_AUTH = ["OTP_LENGTH"]
+    messages = [message for check, _ in our_checks for message in check()]
+    the_one(messages, "E002")
+
+
+def test_an_ill_typed_setting_does_not_bury_the_others_in_a_traceback() -> None:
+    """Every check that reads settings holds its tongue until they can be read."""
+    for name in ("COOKIE_SECURE", "SESSION_IDLE_TIMEOUT", "STATE_CACHE", "OTP_POLICY", "TRUSTED_PROXIES", "BASE_URL"):
+        the_one(found(**{name: 3.14}), "E002")
+
+
+# --- combinations ------------------------------------------------------------------------------------
+
+
+@pytest.mark.control("ASVS-3.3.1")
+def test_e003_cookies_in_clear_outside_of_development(good: Any) -> None:
+    the_one(found(COOKIE_SECURE=False), "E003")
+    good.DEBUG = True
+    assert found(COOKIE_SECURE=False) == []
+
+
+@pytest.mark.parametrize(
+    ("shorter", "longer"),
+    [
+        ("SESSION_IDLE_TIMEOUT", "SESSION_ABSOLUTE_TIMEOUT"),
+        ("REMEMBER_IDLE_TIMEOUT", "REMEMBER_ABSOLUTE_TIMEOUT"),
+        ("ACTIVITY_INTERVAL", "SESSION_IDLE_TIMEOUT"),
+        ("STEP_UP_MAX_AGE", "SESSION_ABSOLUTE_TIMEOUT"),
+        ("ACCESS_TOKEN_TTL", "SESSION_ABSOLUTE_TIMEOUT"),
+    ],
+)
+def test_e004_durations_that_contradict_each_other(shorter: str, longer: str) -> None:
+    lengths = dict.fromkeys(("SESSION_IDLE_TIMEOUT", "STEP_UP_MAX_AGE", "ACCESS_TOKEN_TTL"), conf.ACTIVITY_INTERVAL)
+    lengths |= dict.fromkeys(("SESSION_ABSOLUTE_TIMEOUT", "REMEMBER_ABSOLUTE_TIMEOUT"), conf.ACTIVITY_INTERVAL)
+    lengths |= {"REMEMBER_IDLE_TIMEOUT": conf.ACTIVITY_INTERVAL}
+    assert found(**lengths) == []
+    message = the_one(found(**{**lengths, shorter: conf.ACTIVITY_INTERVAL * 2}), "E004")
+    assert shorter in message.msg
+    assert longer in message.msg
+
+
+@pytest.mark.parametrize("name", ["STATE_CACHE", "RATE_LIMIT_CACHE"])
+def test_e005_a_cache_that_is_not_there(name: str) -> None:
+    message = the_one(found(**{name: "nowhere"}), "E005")
+    assert name in message.msg
+    assert "'nowhere'" in message.msg
+
+
+def test_e006_a_state_cache_that_nobody_shares() -> None:
+    the_one(found(STATE_CACHE="memory"), "E006")
+    assert found(STATE_CACHE=None) == []
+
+
+def test_e007_a_cache_that_counts_nothing() -> None:
+    the_one(found(RATE_LIMIT_CACHE="dummy"), "E007")
+
+
+def test_e008_a_user_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(get_user_model(), "EMAIL_FIELD", "post_office_box")
+    the_one(found(), "E008")
+
+
+# --- installation ------------------------------------------------------------------------------------
+
+
+def test_e010_no_idle_timeout(good: Any) -> None:
+    good.MIDDLEWARE = [HEADERS, SESSIONS, CSRF, AUTH]
+    assert IDLE in str(the_one(found(), "E010").hint)
+
+
+def test_e011_idle_timeout_before_authentication(good: Any) -> None:
+    good.MIDDLEWARE = [HEADERS, SESSIONS, CSRF, IDLE, AUTH]
+    the_one(found(), "E011")
+    good.MIDDLEWARE = [HEADERS, SESSIONS, CSRF, IDLE]  # no authentication of Django's to stand behind
+    assert found() == []
+
+
+def test_e012_no_csrf(good: Any) -> None:
+    good.MIDDLEWARE = (HEADERS, SESSIONS, AUTH, IDLE)
+    the_one(found(), "E012")
+
+
+def test_w010_no_headers(good: Any) -> None:
+    good.MIDDLEWARE = [SESSIONS, CSRF, AUTH, IDLE]
+    the_one(found(), "W010")
+
+
+def test_w011_headers_not_first(good: Any) -> None:
+    good.MIDDLEWARE = [SESSIONS, HEADERS, CSRF, AUTH, IDLE]
+    the_one(found(), "W011")
+
+
+@pytest.mark.parametrize("rest", [{}, {"EXCEPTION_HANDLER": "rest_framework.views.exception_handler"}])
+def test_w012_another_exception_handler(rest: dict[str, str], good: Any) -> None:
+    good.REST_FRAMEWORK = rest
+    the_one(found(), "W012")
+
+
+def test_w012_no_rest_framework_settings_at_all(good: Any) -> None:
+    del good.REST_FRAMEWORK
+    the_one(found(), "W012")
+
+
+@pytest.mark.control("ADMIN-hardening")
+def test_w013_an_admin_without_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apps.get_app_config("admin"), "default_site", "django.contrib.admin.sites.AdminSite")
+    the_one(found(), "W013")
+
+
+def test_w013_is_silent_without_an_admin(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = apps.is_installed
+    monkeypatch.setattr(apps, "is_installed", lambda name: name != "django.contrib.admin" and installed(name))
+    monkeypatch.setattr(apps.get_app_config("admin"), "default_site", "django.contrib.admin.sites.AdminSite")
+    assert found() == []
+
+
+# --- production --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["SIGNING_KEYS", "ENCRYPTION_KEYS"])
+def test_w001_derived_keys(name: str) -> None:
+    the_one(found(**{name: None}), "W001")
+
+
+@pytest.mark.parametrize(
+    "weak",
+    [
+        "short",
+        "x" * 50,
+        "django-insecure-4q!k9z@0vb8x_2m#n7c$l6h^j5g&f3d*s1a(p)o-i=u+y",
+        b"django-insecure-4q!k9z@0vb8x_2m#n7c$l6h^j5g&f3d*s1a(p)o-i=u+y",
+        "your-256-bit-secret-your-256-bit-secret",
+    ],
+)
+def test_w002_a_weak_secret_key(weak: Any, good: Any) -> None:
+    strong = good.SECRET_KEY
+    good.SECRET_KEY = weak
+    the_one(found(), "W002")
+    good.SECRET_KEY = strong
+    good.SECRET_KEY_FALLBACKS = [weak, weak]
+    the_one(found(), "W002")
+
+
+@pytest.mark.parametrize("delivery", ["inline", "auto"])
+def test_w003_mail_without_a_broker(delivery: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(current_app.conf, "broker_url", None)
+    the_one(found(MAIL_DELIVERY=delivery), "W003")
+
+
+def test_w004_limits_of_each_process_its_own() -> None:
+    the_one(found(RATE_LIMIT_CACHE="memory"), "W004")
+
+
+def test_w005_no_base_url() -> None:
+    the_one(found(BASE_URL=None), "W005")
+
+
+@pytest.mark.parametrize("proxies", [0, []])
+def test_w006_behind_a_proxy_that_is_not_named(proxies: Any, good: Any) -> None:
+    good.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    the_one(found(TRUSTED_PROXIES=proxies), "W006")
+    assert found(TRUSTED_PROXIES=1) == []
+    assert found(TRUSTED_PROXIES=["10.0.0.0/8"]) == []
+
+
+def test_w007_no_codes_at_all() -> None:
+    the_one(found(OTP_POLICY="never"), "W007")
+
+
+def test_several_faults_are_told_together(good: Any) -> None:
+    good.MIDDLEWARE = []
+    changes: dict[str, Any] = {"OTP_POLICY": "never", "BASE_URL": None, "STATE_CACHE": "nowhere"}
+    ids = [message.id for message in found(**changes)]
+    expected = ["E005", "E010", "W010", "E012", "W005", "W007"]
+    assert ids == [f"secure_auth.{one}" for one in expected]

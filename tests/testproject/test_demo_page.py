@@ -1,0 +1,324 @@
+"""A person clicks through the demo page and the admin, in Chromium, against a real server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.testproject.server import PASSWORD, Demo
+
+pytestmark = pytest.mark.services
+
+ARGUMENTS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+CREDENTIALS = ("access", "refresh", "challenge", "device")
+# Chromium's own line for an answer of 4xx, which the steps below provoke; each is looked at in the page.
+REFUSED = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d")
+
+
+@pytest.fixture
+def browser(chromium: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
+    # Playwright's loop runs in this thread, and Django takes it for a sign of async code.
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+class Visitor:
+    """A person at a browser of their own, and what its console says."""
+
+    def __init__(self, browser: Browser, demo: Demo) -> None:
+        self.demo = demo
+        self.context: BrowserContext = browser.new_context(base_url=demo.url)
+        self.page: Page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.page.on("console", self._hear)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        # A violation that makes no noise in the console is still an event.
+        self.page.add_init_script(
+            "document.addEventListener('securitypolicyviolation',"
+            " (event) => console.error('violated: ' + event.effectiveDirective + ' ' + event.blockedURI))"
+        )
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not REFUSED.match(message.text):
+            self.complaints.append(message.text)
+
+    def open(self) -> None:
+        self.page.goto("/")
+        expect(self.page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+    def click(self, name: str) -> None:
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+    def sign_in(self, email: str, password: str = PASSWORD) -> None:
+        self.page.get_by_label("E-mail address").fill(email)
+        self.page.get_by_label("Password").fill(password)
+        self.click("Sign in")
+
+    def enter_code(self, code: str) -> None:
+        self.page.get_by_label("Code", exact=True).fill(code)
+        self.click("Approve")
+
+    def pass_code(self, email: str) -> None:
+        before = len(self.demo.codes())
+        self.sign_in(email)
+        expect(self.page.get_by_role("heading", name="Enter the code")).to_be_visible()
+        self.enter_code(self.demo.code(after=before))
+        self.sees_heading("Signed in")
+
+    def sees_heading(self, name: str) -> None:
+        expect(self.page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+
+    def sees_response(self, text: str) -> None:
+        expect(self.page.locator("#response-line")).to_contain_text(text)
+
+    def is_told(self, text: str) -> None:
+        expect(self.page.get_by_role("status")).to_contain_text(text)
+
+    def session_rows(self, count: int) -> None:
+        expect(self.page.locator("#sessions li")).to_have_count(count)
+
+    def held(self) -> dict[str, bool]:
+        """Our cookies that this browser holds, by kind; whether each is HttpOnly."""
+        cookies = {str(cookie.get("name")): bool(cookie.get("httpOnly")) for cookie in self.context.cookies()}
+        # The refresh cookie's path is the API's: asked for by its address.
+        api = self.context.cookies(f"{self.demo.url}/api/auth/")
+        cookies |= {str(cookie.get("name")): bool(cookie.get("httpOnly")) for cookie in api}
+        return {kind: flag for kind in CREDENTIALS for name, flag in cookies.items() if name == f"secure_auth_{kind}"}
+
+    def scripts_read_no_credential(self) -> None:
+        readable = str(self.page.evaluate("document.cookie"))
+        assert readable.startswith("csrftoken=")
+        assert not any(kind in readable for kind in CREDENTIALS), readable
+        assert ";" not in readable, readable
+        stored = str(self.page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])"))
+        assert all(str(cookie.get("value")) not in stored for cookie in self.context.cookies())
+
+    def has_no_complaints(self) -> None:
+        assert self.complaints == []
+
+
+def wrong(code: str) -> str:
+    return code[:-1] + str((int(code[-1]) + 1) % 10)
+
+
+def test_the_whole_journey_by_clicking(browser: Browser, demo: Demo) -> None:
+    ana = Visitor(browser, demo)
+    ana.open()
+    expect(ana.page.get_by_label("E-mail address")).to_be_focused()
+    assert ana.held() == {}
+
+    ana.sign_in("ana@example.com", "not the password")
+    ana.is_told("The e-mail address or the password is not right.")
+    ana.sees_response("POST /api/auth/login/ → 401 invalid_credentials")
+    expect(ana.page.get_by_label("Password")).to_be_focused()
+
+    ana.page.get_by_label("Remember me").check()
+    ana.sign_in("ana@example.com")
+    ana.sees_heading("Enter the code")
+    ana.sees_response("202 otp_required")
+    expect(ana.page.locator("#sent-to")).to_have_text("a***@example.com")
+    expect(ana.page.get_by_role("button", name=re.compile(r"Send again \(\d+ s\)"))).to_be_disabled()
+    expect(ana.page.get_by_label("Code", exact=True)).to_be_focused()
+    assert ana.held() == {"challenge": True}
+    ana.scripts_read_no_credential()
+
+    code = demo.code(after=0)
+    ana.enter_code(wrong(code))
+    ana.is_told("The code is not right.")
+    expect(ana.page.get_by_text("4 attempts are left.")).to_be_visible()
+    ana.page.reload()  # the step survives it
+    ana.sees_heading("Enter the code")
+    ana.enter_code(code)
+    ana.sees_heading("Signed in")
+    ana.sees_response("POST /api/auth/otp/approve/ → 200 authenticated")
+    expect(ana.page.locator("#facts")).to_contain_text("password, e-mailed code")
+    expect(ana.page.get_by_role("heading", name="Signed in")).to_be_focused()
+    assert ana.held() == {"access": True, "refresh": True, "device": True}
+    ana.scripts_read_no_credential()
+
+    ana.click("Who am I?")
+    ana.sees_response("GET /api/auth/me/ → 200")
+    ana.is_told("You are ana@example.com.")
+    ana.click("Update the list")
+    ana.is_told("One session.")
+    ana.session_rows(1)
+    expect(ana.page.get_by_role("button", name="End all others")).to_be_disabled()
+
+    before = {str(cookie.get("name")): cookie.get("value") for cookie in ana.context.cookies(f"{demo.url}/api/auth/")}
+    ana.click("Refresh")
+    ana.sees_response("POST /api/auth/refresh/ → 200 authenticated")
+    ana.is_told("Refreshed.")
+    after = {str(cookie.get("name")): cookie.get("value") for cookie in ana.context.cookies(f"{demo.url}/api/auth/")}
+    assert before["secure_auth_refresh"] != after["secure_auth_refresh"]
+
+    ana.page.reload()
+    ana.sees_heading("Signed in")
+    ana.click("Sign out")
+    ana.is_told("Signed out.")
+    ana.sees_heading("Sign in")
+    ana.sees_response("POST /api/auth/logout/ → 204")
+    assert ana.held() == {"device": True}
+    ana.page.reload()
+    ana.sees_heading("Sign in")
+
+    ana.sign_in("ana@example.com")  # trusted by now: no code
+    ana.sees_heading("Signed in")
+    ana.is_told("no code was needed")
+    ana.has_no_complaints()
+
+
+def test_a_session_is_ended_from_another_browser(browser: Browser, demo: Demo) -> None:
+    first, second, third = (Visitor(browser, demo) for _ in range(3))
+    for visitor in (first, second, third):
+        visitor.open()
+        visitor.pass_code("ben@example.com")
+    first.click("Update the list")
+    first.is_told("3 sessions.")
+    first.session_rows(3)
+
+    # The newest is on top: the third browser's.
+    first.page.locator("#sessions li").first.get_by_role("button").click()
+    first.sees_response("204")
+    first.is_told("That session has ended.")
+    first.session_rows(2)
+    third.click("Who am I?")
+    third.is_told("The session has ended; sign in again.")
+    third.sees_heading("Sign in")
+    third.sees_response("401 session_revoked")
+
+    first.click("End all others")
+    first.is_told("All other sessions have ended.")
+    first.session_rows(1)
+    second.click("Update the list")
+    second.sees_heading("Sign in")
+    first.click("Who am I?")
+    first.is_told("You are ben@example.com.")
+
+    first.page.locator("#sessions li").get_by_role("button").click()
+    first.is_told("This session has ended.")
+    first.sees_heading("Sign in")
+    for visitor in (first, second, third):
+        visitor.has_no_complaints()
+
+
+def test_an_expired_access_token_is_refreshed_once_and_the_request_repeated(browser: Browser, demo: Demo) -> None:
+    ana = Visitor(browser, demo)
+    ana.open()
+    ana.pass_code("ana@example.com")
+    expired = {"status": 401, "content_type": "application/problem+json", "body": '{"code": "token_expired"}'}
+    ana.page.route("**/api/auth/me/", lambda route: route.fulfill(**expired), times=1)  # type: ignore[arg-type]  # a dict of several types
+    sent: list[str] = []
+    ana.page.on("request", lambda request: sent.append(f"{request.method} {request.url.removeprefix(demo.url)}"))
+    ana.click("Who am I?")
+    ana.is_told("You are ana@example.com.")
+    assert sent == ["GET /api/auth/me/", "POST /api/auth/refresh/", "GET /api/auth/me/"]
+    ana.has_no_complaints()
+
+
+def test_five_wrong_codes_lead_back_to_the_password(browser: Browser, demo: Demo) -> None:
+    ana = Visitor(browser, demo)
+    ana.open()
+    ana.sign_in("ana@example.com")
+    ana.sees_heading("Enter the code")
+    guess = wrong(demo.code(after=0))
+    for left in (4, 3, 2):
+        ana.enter_code(guess)
+        expect(ana.page.get_by_text(f"{left} attempts are left.")).to_be_visible()
+    ana.enter_code(guess)
+    expect(ana.page.get_by_text("One attempt is left.")).to_be_visible()
+    ana.enter_code(guess)
+    ana.sees_heading("Sign in")
+    ana.is_told("The code is not right.")
+    ana.has_no_complaints()
+
+
+def test_the_journey_needs_no_mouse(browser: Browser, demo: Demo) -> None:
+    ana = Visitor(browser, demo)
+    ana.open()
+    keyboard = ana.page.keyboard
+    keyboard.type("ana@example.com")
+    keyboard.press("Tab")
+    keyboard.type(PASSWORD)
+    keyboard.press("Enter")
+    ana.sees_heading("Enter the code")
+    expect(ana.page.get_by_label("Code", exact=True)).to_be_focused()
+    keyboard.type(demo.code(after=0))
+    keyboard.press("Enter")
+    ana.sees_heading("Signed in")
+    expect(ana.page.get_by_role("heading", name="Signed in")).to_be_focused()
+    for _ in range(3):
+        keyboard.press("Tab")
+    expect(ana.page.get_by_role("button", name="Sign out")).to_be_focused()
+    keyboard.press("Enter")
+    ana.sees_heading("Sign in")
+    ana.has_no_complaints()
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_nothing_is_cut_off_at_this_width(width: int, browser: Browser, demo: Demo) -> None:
+    ana = Visitor(browser, demo)
+    ana.page.set_viewport_size({"width": width, "height": 800})
+    ana.open()
+    ana.pass_code("ana@example.com")
+    ana.session_rows(1)
+    assert ana.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_staff_sign_in_to_the_admin_with_password_and_code_and_read_its_pages(browser: Browser, demo: Demo) -> None:
+    ana = Visitor(browser, demo)
+    ana.open()
+    ana.pass_code("ana@example.com")
+
+    root = Visitor(browser, demo)
+    page = root.page
+
+    def submit(username: str, password: str) -> None:
+        page.get_by_label("Username:").fill(username)
+        page.get_by_label("Password:").fill(password)
+        page.get_by_role("button", name="Log in").click()
+
+    page.goto("/admin/")
+    submit("ana@example.com", PASSWORD)  # not staff
+    expect(page.locator(".errornote")).to_be_visible()
+    submit("admin@example.com", "not the password")
+    expect(page.locator(".errornote")).to_be_visible()
+    before = len(demo.codes())
+    submit("admin@example.com", PASSWORD)
+    expect(page.get_by_text("A code is on its way")).to_be_visible()
+    page.goto("/admin/django_secure_auth/session/")
+    expect(page.get_by_label("Username:")).to_be_visible()  # half signed in is not signed in
+    page.go_back()
+    code = demo.code(after=before)
+    for entered, seen in ((wrong(code), page.locator(".errornote")), (code, page.get_by_text("Site administration"))):
+        page.get_by_label("Code").fill(entered)
+        page.get_by_role("button", name="Approve").click()
+        expect(seen).to_be_visible()
+
+    for name, columns, detail in (
+        ("Sessions", ("User", "Alive", "Device label"), "Absolute at:"),
+        ("OTP challenges", ("User", "State", "Attempts"), "Closed reason:"),
+        ("Trusted devices", ("User", "Label", "Alive"), "Expires at:"),
+        ("Security events", ("Occurred at", "Severity", "Event"), "Request id:"),
+    ):
+        page.goto("/admin/")
+        page.get_by_role("main").get_by_role("link", name=name, exact=True).first.click()
+        head = page.locator("#result_list thead")
+        for column in columns:
+            expect(head).to_contain_text(column, ignore_case=True)
+        page.locator("#result_list tbody th a").first.click()
+        expect(page.get_by_text(detail)).to_be_visible()
+
+    page.goto("/admin/django_secure_auth/session/?state=alive")
+    page.get_by_label("Select this object for an action - session").check()
+    page.get_by_label("Action:").select_option(label="End selected sessions")
+    page.get_by_role("button", name="Go", exact=True).click()
+    expect(page.get_by_text("1 session was ended.")).to_be_visible()
+    ana.click("Who am I?")
+    ana.sees_heading("Sign in")
+    root.has_no_complaints()
