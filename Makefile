@@ -19,7 +19,7 @@ help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@sed -n '3,7s/^#   /  /p' $(firstword $(MAKEFILE_LIST))
 
-demo:  ## the example project on 127.0.0.1:8000, with users and notes; TOUR=1: the whole journey, step by step, then the end
+demo:  ## the example project on 127.0.0.1:8000, with its users; TOUR=1: the whole journey, step by step, then the end
 	@scripts/bootstrap demo
 	@$(BIN)/python manage.py demo $(if $(TOUR),--tour) $(ARGS)
 

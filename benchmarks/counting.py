@@ -4,20 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.cache import caches
 from django.db import connection
 
 _QUERIES = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"})
-_CACHE_CALLS = ("add", "get", "set", "touch", "delete", "get_many", "set_many", "delete_many", "has_key", "incr", "decr")
+_CACHE_CALLS = (
+    "add",
+    "get",
+    "set",
+    "touch",
+    "delete",
+    "get_many",
+    "set_many",
+    "delete_many",
+    "has_key",
+    "incr",
+    "decr",
+)
 
 
 @dataclass
 class Tally:
     queries: int = 0
     trips: int = 0
+    statements: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -27,6 +40,7 @@ def counted() -> Iterator[Tally]:
 
     def query(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
         tally.queries += str(sql).lstrip("( ").split(None, 1)[0].upper() in _QUERIES
+        tally.statements.append(str(sql))
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(query), _trips(tally):

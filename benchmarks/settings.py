@@ -49,9 +49,7 @@ TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [_setup.authentication] if _setup.authentication else [],
     "DEFAULT_PERMISSION_CLASSES": [
-        "rest_framework.permissions.IsAuthenticated"
-        if _setup.authentication
-        else "rest_framework.permissions.AllowAny"
+        "rest_framework.permissions.IsAuthenticated" if _setup.authentication else "rest_framework.permissions.AllowAny"
     ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
 }

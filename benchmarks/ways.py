@@ -204,7 +204,7 @@ class KnoxWay(Way):
 
 
 class OurWay(Way):
-    """Cookies, as a browser has them. The first sign-in is approved by a mailed code and makes the device a trusted one."""
+    """Cookies, as a browser has them. The first sign-in is approved by a mailed code, and trusts the device."""
 
     def visitor(self, email: str) -> Visitor:
         return Visitor(email, cookies={"csrftoken": _CSRF})
@@ -231,15 +231,17 @@ class OurWay(Way):
 
     def without_session(self, visitor: Visitor) -> Visitor:
         """The same browser after its session ended: it still has its device cookie."""
-        kept = {name: value for name, value in visitor.cookies.items() if name == "csrftoken" or name.endswith("device")}
+        kept = {
+            name: value for name, value in visitor.cookies.items() if name == "csrftoken" or name.endswith("device")
+        }
         return Visitor(visitor.email, cookies=kept)
 
     def get(self, visitor: Visitor) -> Environ:
         return _environ("GET", "/whoami/", self.elsewhere(visitor))
 
     def elsewhere(self, visitor: Visitor) -> Visitor:
-        """What a browser sends to the project's own paths: the other cookies belong to ours."""
-        sent = {name: value for name, value in visitor.cookies.items() if name == "csrftoken" or name.endswith("access")}
+        """What a browser sends to the project's own paths: all but the refresh cookie, whose path is ours."""
+        sent = {name: value for name, value in visitor.cookies.items() if not name.endswith("refresh")}
         return Visitor(visitor.email, cookies=sent)
 
     def refresh(self, visitor: Visitor) -> Environ:

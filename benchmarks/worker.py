@@ -1,4 +1,6 @@
-"""One set-up in a process of its own: `python -m benchmarks.worker`. Questions come in and answers go out as JSON lines."""
+"""One set-up in a process of its own: `python -m benchmarks.worker`. Asked and answered in JSON lines."""
+
+# ruff: noqa: E402  # models can be imported when Django is set up, not earlier
 
 from __future__ import annotations
 
@@ -47,7 +49,8 @@ class Worker:
         self.setup = BY_NAME[os.environ["BENCH_SETUP"]]
         self.application = Application(get_wsgi_application())
         self.way = WAYS[self.setup.kind](self.application)
-        self.fresh_users = iter(range(_SIGN_IN_USERS, USERS))
+        self.fresh_users = iter(range(_SIGN_IN_USERS, USERS // 2))
+        self.doomed_users = iter(range(USERS // 2, USERS))
         self.requester: tuple[float, Visitor] | None = None
         self.refresher: Visitor | None = None
         self.devices: dict[str, Visitor] = {}
@@ -81,8 +84,9 @@ class Worker:
 
     # --- requests ------------------------------------------------------------------------------------
 
-    def _fresh_visitor(self) -> Visitor:
-        visitor = self.way.visitor(email_of(self.setup.name, next(self.fresh_users)))
+    def _fresh_visitor(self, number: int | None = None) -> Visitor:
+        number = next(self.fresh_users) if number is None else number
+        visitor = self.way.visitor(email_of(self.setup.name, number))
         self.way.sign_in(visitor)
         return visitor
 
@@ -190,20 +194,33 @@ class Worker:
         step = self._steps()[what]
         for _ in range(_SIGN_IN_USERS + 2):
             step()
+        with counted() as tally:
+            step()
+        start, cpu = time.perf_counter(), time.process_time()
+        for _ in range(times):
+            step()
+        taken, cpu = time.perf_counter() - start, time.process_time() - cpu
         profile = cProfile.Profile()
         profile.enable()
         for _ in range(times):
             step()
         profile.disable()
         text = io.StringIO()
-        pstats.Stats(profile, stream=text).sort_stats("cumulative").print_stats(lines)
+        text.write(f"{taken / times * 1e6:,.0f} µs each, {cpu / times * 1e6:,.0f} µs of them this process's CPU\n")
+        text.write("\n".join(statement[:160] for statement in tally.statements) + "\n")
+        pstats.Stats(profile, stream=text).sort_stats("tottime").print_stats(lines).sort_stats(
+            "cumulative"
+        ).print_stats(lines * 3)
         return text.getvalue()
 
     # --- what takes effect ---------------------------------------------------------------------------
 
     def do_visit(self) -> dict[str, Any]:
-        """Sign a new visitor in and let it be served twice: whoever keeps copies has one now."""
-        visitor = self._fresh_visitor()
+        """Sign a new visitor in and let it be served twice: whoever keeps copies has one now.
+
+        Their users are nobody else's: they will be changed and deleted.
+        """
+        visitor = self._fresh_visitor(next(self.doomed_users))
         for _ in range(2):
             self.application.expect(self.way.get(visitor), 200)
         return visitor.as_dict()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.mail import EmailMessage
@@ -41,9 +40,11 @@ def latest_code(mailbox: Sequence[EmailMessage]) -> str:
 
     Raises LookupError when there is none.
     """
-    pattern: Any = re.compile(rf"^Code: ([0-9]{{{conf.OTP_LENGTH}}})$|\b([0-9]{{{conf.OTP_LENGTH}}})\b", re.MULTILINE)
+    digits = rf"([0-9]{{{conf.OTP_LENGTH}}})"
     for message in reversed(mailbox):
-        match = pattern.search(str(message.body))
+        body = str(message.body)
+        # Our own template's line first: other words of a mail may hold a number of that length too.
+        match = re.search(rf"^Code: {digits}$", body, re.MULTILINE) or re.search(rf"\b{digits}\b", body)
         if match:
-            return str(match.group(1) or match.group(2))
+            return match.group(1)
     raise LookupError("No mail in this mailbox holds a code.")

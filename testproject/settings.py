@@ -81,7 +81,10 @@ elif _database["ENGINE"].endswith("mysql"):
     pymysql.version_info = (2, 2, 7, "final", 0)  # Django asks for a mysqlclient of at least this version
     pymysql.install_as_MySQLdb()
 
-CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
+CACHES: dict[str, dict[str, Any]] = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
+if CACHES["default"]["BACKEND"].endswith("RedisCache"):
+    # A server that hangs must not hold up every request: what it knows, the database knows too.
+    CACHES["default"].setdefault("OPTIONS", {}).update({"socket_connect_timeout": 1, "socket_timeout": 1})
 
 _mail = env.email_url("EMAIL_URL", default="consolemail://")
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="no-reply@example.com")
@@ -120,7 +123,11 @@ if CELERY_BROKER_URL.startswith("redis"):
         # Look for such tasks every ten seconds, not at every tenth look only: a code lives five minutes.
         "unacked_restore_throttle": 1,
         "socket_connect_timeout": 2,
+        "socket_timeout": 3,  # longer than the second for which a worker waits at a time
     }
+elif CELERY_BROKER_URL:
+    # Without the broker's receipt, a message that was written to a dying connection is lost in silence.
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}
 
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",

@@ -20,7 +20,7 @@ from typing import Any
 API = "/api/auth/"
 OWNER, NEIGHBOUR = "ana@example.com", "ben@example.com"
 GRACE_SECONDS = 1
-"""REFRESH_GRACE of the tour's server (10 by default): how long a thief's replay has to wait to be told from a second tab."""
+"""REFRESH_GRACE of the tour's server (10 by default): before that, a thief's replay looks like a second tab."""
 _MAIL_SECONDS = 10
 
 
@@ -172,11 +172,11 @@ def _wrong(code: str) -> str:
 
 
 def get_csrf_token(j: Journey) -> Answer:
-    for browser in (j.owner, j.neighbour, j.thief):
-        answer = browser.get("csrf/").must_be(200)
+    answers = [browser.get("csrf/").must_be(200) for browser in (j.owner, j.neighbour, j.thief)]
+    for browser, answer in zip((j.owner, j.neighbour, j.thief), answers, strict=True):
         browser.csrf_token = str(answer.body.get("csrf_token", ""))
         expect(bool(browser.csrf_token) and bool(answer.cookies), "no token, or no cookie beside it")
-    return answer
+    return answers[0]
 
 
 def sign_in_without_csrf(j: Journey) -> Answer:

@@ -131,7 +131,7 @@ class Browser:
     def delete(self, name: str, *args: Any, **extra: Any) -> Any:
         return self.request("DELETE", url(name, *args), **extra)
 
-    def form(self, path: str, data: dict[str, str], *, csrf: bool = True) -> Any:
+    def form(self, path: str, data: dict[str, Any], *, csrf: bool = True) -> Any:
         """Send an HTML form, as the admin's pages do."""
         sent = {"Referer": f"{self.origin}/"}
         if csrf:

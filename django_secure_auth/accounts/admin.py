@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
-from django.contrib.auth import get_user_model, login
+from django.contrib.auth import get_user_model, load_backend, login
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
@@ -27,7 +28,6 @@ from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import InvalidCredentials, OTPInvalid, SecureAuthError
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.otp import services as otp
-from django_secure_auth.otp.policy import is_code_required
 from django_secure_auth.ratelimit.services import give_back
 
 PURPOSE = "admin"
@@ -61,6 +61,13 @@ class LimitedAuthenticationForm(AdminAuthenticationForm):
         return self.cleaned_data
 
 
+def _backend_of(user: Any) -> str:
+    # Django asks the backend that the session names for the user, with every request: one that knows nobody, or is
+    # not configured, would sign nobody in.
+    paths = settings.AUTHENTICATION_BACKENDS
+    return next((path for path in paths if load_backend(path).get_user(user.pk) is not None), paths[0])
+
+
 class SecureAdminSite(AdminSite):
     """An admin that accepts only its own sign-in: a session opened elsewhere has proven less."""
 
@@ -81,10 +88,8 @@ class SecureAdminSite(AdminSite):
         return self._page(request, form=LimitedAuthenticationForm(request))
 
     def _second_step(self, request: HttpRequest, form: LimitedAuthenticationForm) -> HttpResponse:
-        user = form.get_user()
+        user = form.get_user()  # staff, or the form would have refused: they always need a code
         otp.close(cookies.read_cookie(request, "challenge"), reason="replaced")
-        if not is_code_required(user, request, is_trusted_device=False):
-            return self._enter(request, user)
         try:
             started = start_code(request, user, purpose=PURPOSE, amr=["pwd"])
         except SecureAuthError as refusal:
@@ -120,9 +125,7 @@ class SecureAdminSite(AdminSite):
         return self._page(request, form=LimitedAuthenticationForm(request))
 
     def _enter(self, request: HttpRequest, user: Any) -> HttpResponse:
-        if not getattr(user, "backend", None):
-            user.backend = "django.contrib.auth.backends.ModelBackend"
-        login(request, user)
+        login(request, user, backend=_backend_of(user))
         request.session[_APPROVED] = True
         record(events.LOGIN_SUCCESS, request=request, user=user, at="admin")
         return HttpResponseRedirect(self._target(request))

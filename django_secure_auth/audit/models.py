@@ -19,6 +19,11 @@ class SecurityEventQuerySet(models.QuerySet["SecurityEvent"]):
     def update(self, **kwargs: Any) -> NoReturn:
         raise TrailIsAppendOnly("Security events are never changed.")
 
+    def bulk_create(self, *args: Any, update_conflicts: bool = False, **kwargs: Any) -> Any:
+        if update_conflicts:
+            raise TrailIsAppendOnly("Security events are never changed.")
+        return super().bulk_create(*args, **kwargs)
+
     def delete(self) -> NoReturn:
         raise TrailIsAppendOnly("Security events are never deleted; secure_auth_purge applies AUDIT_RETENTION.")
 
@@ -53,10 +58,11 @@ class SecurityEvent(models.Model):
     def __str__(self) -> str:
         return f"{self.occurred_at:%Y-%m-%d %H:%M:%S} {self.event}"
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
+    def save(self, *, using: str | None = None, **_: Any) -> None:
         if not self._state.adding:
             raise TrailIsAppendOnly("Security events are never changed.")
-        super().save(*args, **kwargs)
+        # By force: a new instance under an old key would be an UPDATE otherwise.
+        super().save(force_insert=True, using=using)
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TrailIsAppendOnly("Security events are never deleted; secure_auth_purge applies AUDIT_RETENTION.")

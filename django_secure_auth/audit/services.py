@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
+from contextlib import nullcontext
 from typing import Any
 
 from cachetools import TTLCache
-from django.db import models, router
+from django.db import router, transaction
 
 from django_secure_auth.audit import events
 from django_secure_auth.audit.events import Event
@@ -28,9 +30,24 @@ _IN_LINE = {
 }
 
 
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def _storable(value: Any) -> Any:
+    """NUL is refused by PostgreSQL, a lone surrogate by every encoder: no event may be lost over one."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_storable(name): _storable(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(member) for member in value]
+    return value
+
+
 def _id_of(thing: Any) -> str:
-    """Ids, never names: an address in the trail would outlive the account."""
-    return "" if thing is None else str(thing.pk if isinstance(thing, models.Model) else thing)[:64]
+    """Ids, never names: an address in the trail would outlive the account. An anonymous user has none."""
+    thing = getattr(thing, "pk", thing)
+    return "" if thing is None else str(_storable(str(thing)))[:64]
 
 
 def record(
@@ -50,7 +67,7 @@ def record(
     cannot be written is logged and stops nobody: the line stands.
     """
     scope = scope_of(request) if request is not None else current_scope()
-    safe_details = redact_mapping(details)
+    safe_details = _storable(redact_mapping(details))
     row = SecurityEvent(
         event_type=event.kind.value,
         event=event.name,
@@ -58,8 +75,8 @@ def record(
         message=event.message,
         user_id=_id_of(user),
         actor_id=_id_of(actor if actor is not None else user),
-        session_id=_id_of(session_id),
-        ip_address=(ip_address or (scope.ip_address if scope else "") or "")[:45],
+        session_id=_id_of(session_id)[:36],
+        ip_address=_storable(ip_address or (scope.ip_address if scope else "") or "")[:45],
         user_agent=scope.user_agent if scope else "",
         request_id=scope.request_id if scope else "",
         details=safe_details,
@@ -104,8 +121,12 @@ def _write_line(event: Event, row: SecurityEvent) -> None:
 
 
 def _write_row(row: SecurityEvent) -> None:
+    using = router.db_for_write(SecurityEvent)
+    inside = transaction.get_connection(using).in_atomic_block
     try:
-        row.save(force_insert=True)
+        # In a transaction of the caller's (a task, a shell) a failure must not take that down.
+        with transaction.atomic(using=using) if inside else nullcontext():
+            row.save(using=using)
     except Exception:
         logger.exception("A security event could not be stored; its log line stands.")
 

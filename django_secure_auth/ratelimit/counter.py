@@ -22,7 +22,7 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """One counter of one window: where it lives, and when it ends (Unix seconds)."""
+    """One counter of one window: where it lives, and its last second (Unix time)."""
 
     key: str
     rate: Rate
@@ -30,7 +30,8 @@ class Counter:
 
     @property
     def seconds_left(self) -> int:
-        return max(1, self.ends_at - int(time.time()))
+        # The last second is part of the window: who came back in it would be refused again.
+        return max(1, self.ends_at - int(time.time()) + 1)
 
     @property
     def lifetime(self) -> int:

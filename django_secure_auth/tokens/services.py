@@ -261,5 +261,9 @@ def _end_for_theft(session: Session, request: AnyRequest) -> None:
     using = router.db_for_write(Session)
     told = partial(signals.refresh_reused.send_robust, sender=Session, session_id=session.pk, user_id=session.user_id)
     transaction.on_commit(told, using=using)
-    mailed = partial(deliver, tell_of_reuse, str(session.pk), expires=NOTICE_EXPIRES)
-    transaction.on_commit(mailed, using=using, robust=True)
+    session_id = str(session.pk)
+
+    def tell() -> None:  # no partial: Django logs a robust callback's failure by its name
+        deliver(tell_of_reuse, session_id, expires=NOTICE_EXPIRES)
+
+    transaction.on_commit(tell, using=using, robust=True)

@@ -141,6 +141,10 @@ class Browser:
         """A host's own view, with the credentials of this browser."""
         return self.call("GET", "probe")
 
+    def me(self) -> Call:
+        """One of our own views, which no transaction of the project's is wrapped around."""
+        return self.call("GET", "secure_auth:me")
+
     def sign_in(self, email: str, password: str) -> Answer:
         """The whole sign-in, with a code if one is asked for."""
         answer = self.login(email, password).send()

@@ -41,7 +41,7 @@ def test_while_a_session_is_locked_refresh_and_sign_out_are_503_and_nobody_loses
     configure(OTP_POLICY="never")
     client = browser()
     session_id = client.sign_in(email_of(new_user()), PASSWORD).body["session"]["id"]
-    assert client.probe().send().status == 200  # last-seen is written: the next ones only read
+    assert client.me().send().status == 200  # last-seen is written: the next ones only read
 
     with transaction.atomic():
         held = Session.objects.select_for_update().get(pk=session_id)
@@ -49,11 +49,11 @@ def test_while_a_session_is_locked_refresh_and_sign_out_are_503_and_nobody_loses
         answers = at_once([*(client.refresh() for _ in range(8)), client.logout()])
         assert statuses(answers) == {"503 state_unavailable": 9}
         assert not any(answer.cookies for answer in answers)  # none is taken away
-        assert client.probe().send().status == 200
+        assert client.me().send().status == 200
 
     later = Session.objects.get(pk=session_id)
     assert (later.generation, later.revoked_at) == (held.generation, None)
     refreshed = client.refresh().send()
     assert refreshed.status == 200
     client.keep(refreshed)
-    assert client.probe().send().status == 200
+    assert client.me().send().status == 200

@@ -6,12 +6,16 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, OperationalError
+from django.http import HttpRequest
 
 from django_secure_auth.audit.models import SecurityEvent
+from django_secure_auth.exceptions import SessionRevoked
 from django_secure_auth.sessions import services as sessions
 from django_secure_auth.sessions import state as session_state
 from django_secure_auth.sessions.models import Session
@@ -40,7 +44,9 @@ def test_after_the_answer_to_a_sign_out_no_refresh_and_no_request_passes(
         # Tabs of one browser share their cookies; the one that refreshes brings new ones for all.
         steps = [client.refresh, *[client.probe] * 7]
 
-        def go_on(step: Callable[[], Call], client: Browser = client, done: threading.Event = signed_out) -> list[Answer]:
+        def go_on(
+            step: Callable[[], Call], client: Browser = client, done: threading.Event = signed_out
+        ) -> list[Answer]:
             answers: list[Answer] = []
             stop_at = float("inf")
             while time.monotonic() < stop_at:
@@ -58,7 +64,8 @@ def test_after_the_answer_to_a_sign_out_no_refresh_and_no_request_passes(
             finally:
                 done.set()
 
-        *others, (end,) = in_threads([*(partial(go_on, step) for step in steps), sign_out])
+        jobs: list[Callable[[], list[Answer]]] = [*(partial(go_on, step) for step in steps), sign_out]
+        *others, (end,) = in_threads(jobs)
         answers = [answer for part in others for answer in part]
         assert end.status == 204
         assert set(statuses(answers)) <= {"200", "401 session_revoked"}
@@ -102,16 +109,14 @@ def test_a_late_touch_does_not_lift_the_tombstone_of_a_session_that_is_being_end
     assert stale is not None
     Session.objects.filter(pk=session.pk).update(revoked_at=session.created_at, revoked_reason="sign_out")
     session_state.keep_copy(session.pk, stale)
-    with pytest.raises(sessions.SessionRevoked):
+    with pytest.raises(SessionRevoked):
         sessions.alive(session.pk)
 
 
-def _opened(user: object) -> Session:
-    from django.http import HttpRequest
-
+def _opened(user: AbstractBaseUser) -> Session:
     request = HttpRequest()
     request.META["REMOTE_ADDR"] = "127.0.0.1"
-    return sessions.open_session(user, request=request, amr=["pwd"])  # type: ignore[arg-type]
+    return sessions.open_session(user, request=request, amr=["pwd"])
 
 
 def test_an_account_deleted_while_it_is_used_is_a_refusal_and_never_a_500(
@@ -139,7 +144,7 @@ def test_an_account_deleted_while_it_is_used_is_a_refusal_and_never_a_500(
             )
         ]
 
-        def delete(pk: object = user.pk) -> list[Answer]:
+        def delete(pk: Any = user.pk) -> list[Answer]:
             time.sleep(0.02)
             while True:
                 try:
@@ -148,7 +153,8 @@ def test_an_account_deleted_while_it_is_used_is_a_refusal_and_never_a_500(
                     continue  # Django collects first and deletes then: a row was made in between, so collect again
                 return []
 
-        answers, _nothing = in_threads([partial(at_once, calls), delete])
+        jobs: list[Callable[[], list[Answer]]] = [partial(at_once, calls), delete]
+        answers, _nothing = in_threads(jobs)
         # MariaDB may find a deadlock between the deletion and a sign-in, and gives one of them up: that is a 503.
         assert {code for code in statuses(answers) if code.startswith("5")} <= {"503 state_unavailable"}
         assert signed_in.probe().send().status == 401

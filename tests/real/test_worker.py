@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import pytest
@@ -238,11 +239,15 @@ def _finished(worker: Program) -> int:
 
 @pytest.fixture(scope="module")
 def disasters(deployments: Shared) -> Callable[[str], Disaster]:
-    @cache
-    def on(broker: str) -> Disaster:
-        return Disaster(deployments(broker))
+    """Both at once, since each waits for leases most of the time; and to their end, before another test goes on."""
 
-    return on
+    @cache
+    def all_of_them() -> dict[str, Disaster]:
+        sites = [deployments(broker) for broker in BROKERS]
+        with ThreadPoolExecutor() as pool:
+            return dict(zip(BROKERS, pool.map(Disaster, sites), strict=True))
+
+    return lambda broker: all_of_them()[broker]
 
 
 @pytest.fixture(params=BROKERS)

@@ -105,7 +105,7 @@ def _description() -> str:
 def _build(python: str) -> None:
     print(f"building {VENV.name} with {python} …", flush=True)
     constraints = VENV / "constraints.txt"
-    pip = [VENV / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [VENV / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     try:
         subprocess.run([python, "-m", "venv", "--clear", VENV], check=True, capture_output=True, timeout=BUILD_LIMIT)
         constraints.write_text(_constraints())

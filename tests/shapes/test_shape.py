@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.contrib import admin
 from django.contrib.auth import get_user_model
@@ -26,9 +28,10 @@ def test_no_migration_is_missing() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("model", [Session, OTPChallenge, TrustedDevice])
-def test_the_admin_searches_by_the_users_own_fields(model: type, rf: RequestFactory) -> None:
+def test_the_admin_searches_by_the_users_own_fields(model: Any, rf: RequestFactory) -> None:
     make_user("ana@example.com")
     request = rf.get("/")
+    found: Any
     found, _ = admin.site.get_model_admin(model).get_search_results(request, model.objects.all(), "ana@example.com")
     assert list(found) == []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.backends import BaseBackend, ModelBackend
 
 
 class RefusingBackend(ModelBackend):
@@ -23,3 +23,7 @@ class MalloryBackend(ModelBackend):
 
 class OwnBackend(ModelBackend):
     """What a host with one backend of its own has: Django's is not configured at all."""
+
+
+class SilentBackend(BaseBackend):
+    """Grants permissions only, as many do: it neither signs in nor knows anybody."""

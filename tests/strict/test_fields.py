@@ -21,7 +21,8 @@ from django_secure_auth.strict.fields import (
 def message_of(field: Any, value: Any) -> str:
     with pytest.raises(ValidationError) as caught:
         field.run_validation(value)
-    return str(caught.value.detail[0])
+    details: Any = caught.value.detail
+    return str(details[0])
 
 
 @pytest.mark.control("ASVS-15.3.5")

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -48,16 +47,17 @@ def manage() -> Manage:
     return run
 
 
-@pytest.fixture
-def demo(tmp_path: Path) -> Iterator[Demo]:
-    """`manage.py demo` with a database, a cache and a mailbox of its own."""
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """`manage.py demo` with a database, a cache and a mailbox of its own, for the tests of one file."""
+    folder = tmp_path_factory.mktemp("demo")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    mailbox, log = tmp_path / "mail", tmp_path / "server.log"
+    mailbox, log = folder / "mail", folder / "server.log"
     mailbox.mkdir()
     environment = clean_environment(
-        DATABASE_URL=f"sqlite:///{tmp_path / 'demo.sqlite3'}", EMAIL_URL=f"filemail:///{mailbox}"
+        DATABASE_URL=f"sqlite:///{folder / 'demo.sqlite3'}", EMAIL_URL=f"filemail:///{mailbox}"
     )
     command = [sys.executable, "manage.py", "demo", "--port", str(port), "--password", PASSWORD]
     with log.open("wb") as output:

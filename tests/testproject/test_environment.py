@@ -116,16 +116,15 @@ def test_keys_made_by_the_command_are_accepted_as_they_are_printed(manage: Manag
 
 def example() -> dict[str, str]:
     lines = (ROOT / ".env.example").read_text().splitlines()
-    return dict(pair.groups() for line in lines if (pair := re.match(r"#?([A-Z][A-Z_]*)=(.*)$", line)))
+    return {found[1]: found[2] for line in lines if (found := re.match(r"#?([A-Z][A-Z_]*)=(.*)$", line))}
 
 
 def variables_read() -> set[str]:
     """Every `env.<type>("NAME", …)` of settings.py; a name that is not written out would be a hole in this test."""
     found = set()
     for node in ast.walk(ast.parse((ROOT / "testproject/settings.py").read_text())):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("env.") and node.args:
-            if ast.unparse(node.func) != "env.read_env":
-                found.add(ast.literal_eval(node.args[0]))
+        if isinstance(node, ast.Call) and re.fullmatch(r"env\.(?!read_env)\w+", ast.unparse(node.func)):
+            found.add(ast.literal_eval(node.args[0]))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentTypeError
 from typing import Any
 
@@ -14,7 +15,7 @@ LONGEST_DAYS = 3650
 
 def days(text: str) -> int:
     """Read a number of days; argparse shows the message."""
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= LONGEST_DAYS):
+    if not (re.fullmatch("[1-9][0-9]{0,3}", text, re.ASCII) and int(text) <= LONGEST_DAYS):
         raise ArgumentTypeError(f"{text!r} is not a number of days from 1 to {LONGEST_DAYS}")
     return int(text)
 

@@ -16,14 +16,16 @@ from django_secure_auth.sessions.models import Session, SessionQuerySet
 from django_secure_auth.sessions.services import end_session
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_LONGEST = timedelta(days=3650)
 
 
 def duration(text: str) -> timedelta:
     """Read `90s`, `30m`, `12h` or `7d`; argparse shows the message."""
     match = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text, re.ASCII)
-    if match is None:
+    value = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
+    if value is None or value > _LONGEST:
         raise ArgumentTypeError(f"{text!r} is not a duration; write for example 30m, 12h or 7d")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    return value
 
 
 class Command(BaseCommand):

@@ -36,10 +36,10 @@ def port(text: str) -> int:
 class Command(BaseCommand):
     help = (
         "Prepare the database, make the users admin@ (superuser), editor@, ana@ and ben@example.com with one password, "
-        "which is printed, and serve the demo page on 127.0.0.1. Users that exist get the new password, which ends their "
-        "sessions. Codes show in this console. With --tour nothing of yours is touched: the journey is walked over HTTP "
-        "against a server and a database of its own, each step with what it proves; the exit code is 1 when one is not as "
-        "promised. Roles and notes are not there yet: editor@ is an ordinary user until they arrive."
+        "which is printed, and serve the demo page on 127.0.0.1. Users that exist get the new password, which ends "
+        "their sessions. Codes show in this console. With --tour nothing of yours is touched: the journey is walked "
+        "over HTTP against a server and a database of its own, each step with what it proves; the exit code is 1 when "
+        "one is not as promised. Roles and notes are not there yet: editor@ is an ordinary user until they arrive."
     )
     requires_system_checks = []  # migrate and runserver run them
 

@@ -9,6 +9,10 @@ from django.contrib.auth.models import PermissionsMixin
 from django.db import models
 
 
+class UserManager(BaseUserManager["User"]):
+    pass
+
+
 class User(AbstractBaseUser, PermissionsMixin):
     id = models.AutoField(primary_key=True)
     login = models.CharField(max_length=40, unique=True)
@@ -16,7 +20,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
 
-    objects: ClassVar[BaseUserManager[User]] = BaseUserManager()
+    objects: ClassVar[UserManager] = UserManager()
 
     USERNAME_FIELD = "login"
     EMAIL_FIELD = "email"

@@ -9,13 +9,17 @@ from django.contrib.auth.models import PermissionsMixin
 from django.db import models
 
 
+class UserManager(BaseUserManager["User"]):
+    pass
+
+
 class User(AbstractBaseUser, PermissionsMixin):
     id = models.BigAutoField(primary_key=True)
     mail = models.EmailField(unique=True)
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
 
-    objects: ClassVar[BaseUserManager[User]] = BaseUserManager()
+    objects: ClassVar[UserManager] = UserManager()
 
     USERNAME_FIELD = "mail"
     EMAIL_FIELD = "mail"

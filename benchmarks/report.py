@@ -1,0 +1,306 @@
+"""From the figures to Markdown. Says of each target whether it was reached, and what was not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.rows import CHANGES
+from benchmarks.setups import SETUPS, STORES
+
+BEGIN = "<!-- begin measured: written by `python -m benchmarks --markdown`, a change by hand is overwritten -->"
+END = "<!-- end measured -->"
+_LABELS = {setup.name: setup.label for setup in SETUPS} | {
+    "sign_in_with_code": "**ours**, new device: password, mailed code, approval",
+}
+_TRUSTED = {"ours": "**ours**, trusted device", "ours_state_cache": "**ours**, trusted device, `STATE_CACHE`"}
+_NOISY = 0.25
+
+Result = dict[str, Any]
+
+
+# --- tables ------------------------------------------------------------------------------------------
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _places(part: Result) -> list[str]:
+    return [place for place in STORES if place in part]
+
+
+def _us(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _ms(value: float) -> str:
+    return f"{value / 1000:.2f}"
+
+
+def _request(part: Result) -> Iterator[str]:
+    places = _places(part)
+    yield "### One authenticated GET"
+    header = ["set-up"]
+    for place in places:
+        header += [f"{STORES[place]}: µs", "× plain", "queries", "cache trips"]
+    rows = []
+    for setup in SETUPS:
+        if setup.name not in part[places[0]]:
+            continue
+        row = [setup.label]
+        for place in places:
+            figures = part[place][setup.name]
+            row += [_us(figures["us"]), f"{figures['ratio']:.2f}", str(figures["queries"]), str(figures["trips"])]
+        rows.append(row)
+    yield _table(header, rows)
+    for place in places[-1:]:
+        yield (
+            f"When what was given out before is refused ({STORES[place]}; tried, by a change "
+            f"{'in the same' if place == 'local' else 'in another'} process and a request after it; "
+            "“no” is still served after 1.2 s):"
+        )
+        effects = part["effects"][place]
+        yield _table(
+            ["set-up", "sign-out", "password change", "deactivation", "deletion"],
+            [
+                [setup.label, *(effects[setup.name][what] for what in CHANGES)]
+                for setup in SETUPS
+                if setup.name in effects
+            ],
+        )
+
+
+def _http(part: Result) -> Iterator[str]:
+    yield "### Requests a second over HTTP"
+    yield "PostgreSQL + Redis, two gunicorn workers of the default class, six callers on the same machine."
+    yield _table(
+        ["set-up", "requests a second", "share of plain"],
+        [
+            [_LABELS[name], _us(figures["per_second"]), f"{figures['share']:.2f}"]
+            for name, figures in part["setups"].items()
+        ],
+    )
+    if part["refused"]:
+        yield f"{part['refused']:.0f} requests were not answered with 200."
+
+
+def _slow(title: str, part: Result, labels: dict[str, str]) -> Iterator[str]:
+    places = _places(part)
+    yield f"### {title}"
+    header = ["set-up"]
+    for place in places:
+        header += [f"{STORES[place]}: ms", "queries", "cache trips"]
+    names = [setup.name for setup in SETUPS if setup.name in part[places[0]]]
+    names += [name for name in part[places[0]] if name not in names]
+    rows = []
+    for name in names:
+        row = [labels.get(name, _LABELS[name])]
+        for place in places:
+            figures = part[place][name]
+            row += [_ms(figures["us"]), str(figures.get("queries", "–")), str(figures.get("trips", "–"))]
+        rows.append(row)
+    yield _table(header, rows)
+
+
+def _range(values: list[int]) -> str:
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low} to {high}, median {median(values):g}"
+
+
+def _race(part: Result) -> Iterator[str]:
+    yield "### One refresh token, shown by 16 threads at once"
+    rows = []
+    for place in _places(part):
+        for name, races in part[place].items():
+            rows.append(
+                [
+                    _LABELS[name],
+                    STORES[place],
+                    _range([one["answers"] for one in races]),
+                    _range([one["living"] for one in races]),
+                    f"{sum(one['replay_refused'] for one in races)} of {len(races)}",
+                    f"{sum(one['replay_ends_all'] for one in races)} of {len(races)}",
+                ]
+            )
+    header = ["set-up", "on", "answered", "different tokens that then work", "later replay refused", "… and all ended"]
+    yield _table(header, rows)
+
+
+def _growth(part: Result) -> Iterator[str]:
+    small, large = part["sessions"]
+    yield "### Growth"
+    yield (
+        "Ours, default, on PostgreSQL; each call with another session, drawn from the whole table. "
+        "The trail holds as many events."
+    )
+    rows = [
+        [what, *(_us(value) for value in part[what]["us"]), f"{part[what]['ratio']:.2f}"]
+        for what in ("request", "refresh")
+    ]
+    yield _table(["", f"{small:,} sessions: µs", f"{large:,} sessions: µs", "ratio"], rows)
+
+
+def _startup(part: Result) -> Iterator[str]:
+    yield "### Start and memory"
+    yield "A new process up to its first answer (CPU time, bytecode compiled before), and its resident memory then."
+    rows = [
+        [
+            _LABELS[name],
+            f"{figures['ms']:.0f}",
+            f"{figures['ms_over']:+.0f}",
+            f"{figures['mib']:.1f}",
+            f"{figures['mib_over']:+.1f}",
+        ]
+        for name, figures in part.items()
+    ]
+    yield _table(["set-up", "ms of CPU", "over plain", "MiB", "over plain"], rows)
+
+
+# --- targets -----------------------------------------------------------------------------------------
+
+
+def targets(result: Result) -> list[tuple[str, str, str, bool | None]]:
+    """What was aimed at, the target, what was measured, and whether it was reached; None is not measured."""
+    found: list[tuple[str, str, str, bool | None]] = []
+
+    def add(name: str, target: str, measured: str | None, reached: bool | None) -> None:
+        found.append((name, target, measured or "not measured in this run", reached if measured else None))
+
+    def get(*path: str) -> Any:
+        value: Any = result
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
+    for name, place, setup, most, queries, trips in (
+        ("request, SQLite + local memory", "local", "ours", 2.6, 1, 0),
+        ("request, PostgreSQL + Redis, `STATE_CACHE`", "served", "ours_state_cache", 3.0, 0, 1),
+        ("the same with `STATE_MAX_AGE` 1 s", "served", "ours_state_max_age", 1.6, 0, 0),
+    ):
+        figures = get("request", place, setup)
+        add(
+            name,
+            f"≤ {most} × plain, {queries} queries, {trips} trips",
+            figures and f"{figures['ratio']:.2f} × plain, {figures['queries']} queries, {figures['trips']} trips",
+            bool(figures) and figures["ratio"] <= most and figures["queries"] <= queries and figures["trips"] <= trips,
+        )
+    effects = get("request", "effects", "served") or get("request", "effects", "local") or {}
+    ours = [effects[name] for name in ("ours", "ours_state_cache") if name in effects]
+    add(
+        "sign-out, password change, deactivation, deletion",
+        "at once",
+        ", ".join(sorted({value for one in ours for value in one.values()})) or None,
+        all(value == "at once" for one in ours for value in one.values()),
+    )
+    share = get("http", "setups", "ours_state_cache", "share")
+    add(
+        "requests a second, PostgreSQL + Redis, `STATE_CACHE`",
+        "≥ 0.65 of plain",
+        share and f"{share:.2f} of plain",
+        bool(share) and share >= 0.65,
+    )
+    for name, row, place, most in (
+        ("sign-in beyond the password hash, SQLite", "sign_in", "local", 3.0),
+        ("sign-in beyond the password hash, PostgreSQL + Redis", "sign_in", "served", 5.0),
+        ("refresh, SQLite", "refresh", "local", 1.5),
+        ("refresh, PostgreSQL + Redis", "refresh", "served", 2.5),
+    ):
+        figures = get(row, place, "ours")
+        limit = ", ≤ 3 queries" if row == "refresh" else ""
+        add(
+            name,
+            f"≤ {most} ms{limit}",
+            figures and f"{_ms(figures['us'])} ms, {figures['queries']} queries",
+            bool(figures) and figures["us"] <= most * 1000 and (row != "refresh" or figures["queries"] <= 3),
+        )
+    races = [one for place in STORES for one in get("race", place, "ours") or []]
+    good = sum(one["answers"] == 16 and one["living"] == 1 and one["replay_ends_all"] for one in races)
+    add(
+        "one refresh token from 16 threads",
+        "16 answers, one living token; a later replay ends the session",
+        f"so in {good} of {len(races)} races" if races else None,
+        good == len(races),
+    )
+    growing = get("growth") or {}
+    worst = max((growing[what]["ratio"] for what in ("request", "refresh") if what in growing), default=None)
+    add("growth to a million sessions and events", "≤ 1.1 ×", worst and f"{worst:.2f} ×", bool(worst) and worst <= 1.1)
+    start = get("startup", "ours")
+    add("import over plain DRF", "≤ +60 ms", start and f"{start['ms_over']:+.0f} ms", start and start["ms_over"] <= 60)
+    add(
+        "memory over plain DRF",
+        "≤ +15 MiB",
+        start and f"{start['mib_over']:+.1f} MiB",
+        start and start["mib_over"] <= 15,
+    )
+    return found
+
+
+def _targets(result: Result) -> Iterator[str]:
+    yield "### Ours beside its targets"
+    words = {True: "reached", False: "**missed**", None: "–"}
+    rows = [[name, target, measured, words[reached]] for name, target, measured, reached in targets(result)]
+    yield _table(["what", "target", "measured", ""], rows)
+
+
+# --- the page ----------------------------------------------------------------------------------------
+
+
+def _machine(result: Result) -> Iterator[str]:
+    machine = result["machine"]
+    versions = ", ".join(f"{name} {value}" for name, value in machine["versions"].items())
+    yield (
+        f"Measured {machine['date']} ({result['form']} form) on {machine['cores']} cores of {machine['cpu']}, "
+        f"{machine['system']}: {versions}."
+    )
+    noise = (result.get("request") or {}).get("noise")
+    if noise:
+        words = "; ".join(
+            f"{STORES[place]}: the middle four fifths of plain's batches lie within {figures['plain_spread']:.0%} of "
+            f"their median, and plain against itself is {figures['plain_again']:.2f} × plain"
+            for place, figures in noise.items()
+        )
+        yield f"Noise of this run: {words}."
+        if is_noisy(result):
+            yield "**The machine was busy.** Ratios hold better than times; run it again on a quiet one."
+
+
+def is_noisy(result: Result) -> bool:
+    noise = (result.get("request") or {}).get("noise") or {}
+    return any(one["plain_spread"] > _NOISY or not 0.97 <= one["plain_again"] <= 1.03 for one in noise.values())
+
+
+def markdown(result: Result) -> str:
+    """Everything between the markers of docs/performance.md."""
+    blocks = [*_machine(result), *_targets(result)]
+    if "request" in result:
+        blocks += _request(result["request"])
+    if "http" in result:
+        blocks += _http(result["http"])
+    if "sign_in" in result:
+        blocks += _slow("Sign-in, without the password hash", result["sign_in"], _TRUSTED)
+    if "refresh" in result:
+        blocks += _slow("Refresh with rotation", result["refresh"], {})
+    if "race" in result:
+        blocks += _race(result["race"])
+    if "growth" in result:
+        blocks += _growth(result["growth"])
+    if "startup" in result:
+        blocks += _startup(result["startup"])
+    return "\n\n".join(blocks)
+
+
+def write(result: Result, path: Path) -> None:
+    """Put the figures between the markers of a page; a file without markers becomes the figures."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    measured = f"{BEGIN}\n\n{markdown(result)}\n\n{END}"
+    if BEGIN in text and END in text:
+        before, _, rest = text.partition(BEGIN)
+        text = before + measured + rest.partition(END)[2]
+    else:
+        text = measured + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

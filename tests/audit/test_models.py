@@ -1,0 +1,110 @@
+"""The trail is append-only, in every way that the ORM has to change a row."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from django_secure_auth.audit.models import SecurityEvent, TrailIsAppendOnly
+
+
+def an_event(**values: Any) -> SecurityEvent:
+    defaults = {
+        "event_type": "auth_success",
+        "event": "authn_login_success",
+        "severity": "INFO",
+        "message": "Signed in",
+    }
+    return SecurityEvent(**{**defaults, **values})
+
+
+@pytest.fixture
+def row(db: None) -> SecurityEvent:
+    event = an_event(user_id="7")
+    event.save()
+    return event
+
+
+def changed(row: SecurityEvent) -> SecurityEvent:
+    row.message = "Nothing happened"
+    return row
+
+
+def get_or_create_then_save(row: SecurityEvent) -> None:
+    found, _ = SecurityEvent.objects.get_or_create(pk=row.pk)
+    found.save()
+
+
+WAYS: dict[str, Callable[[SecurityEvent], object]] = {
+    "save": lambda row: changed(row).save(),
+    "save one field": lambda row: changed(row).save(update_fields=["message"]),
+    "save by force": lambda row: changed(row).save(force_update=True),
+    "save a fresh copy": lambda row: SecurityEvent.objects.get(pk=row.pk).save(),
+    "save under its key": lambda row: an_event(pk=row.pk, message="Nothing happened").save(),
+    "save under its key by force": lambda row: an_event(pk=row.pk, message="x").save(force_insert=False),
+    "save later": lambda row: asyncio.run(changed(row).asave()),
+    "get and save": get_or_create_then_save,
+    "update": lambda row: SecurityEvent.objects.update(message="x"),
+    "update some": lambda row: SecurityEvent.objects.filter(pk=row.pk).update(message="x"),
+    "update later": lambda row: asyncio.run(SecurityEvent.objects.filter(pk=row.pk).aupdate(message="x")),
+    "update or create": lambda row: SecurityEvent.objects.update_or_create(pk=row.pk, defaults={"message": "x"}),
+    "update in bulk": lambda row: SecurityEvent.objects.bulk_update([changed(row)], ["message"]),
+    "insert over it": lambda row: SecurityEvent.objects.bulk_create(
+        [an_event(pk=row.pk, message="x")], update_conflicts=True, update_fields=["message"], unique_fields=["id"]
+    ),
+    "delete": lambda row: row.delete(),
+    "delete some": lambda row: SecurityEvent.objects.filter(pk=row.pk).delete(),
+    "delete all": lambda row: SecurityEvent.objects.all().delete(),
+    "delete later": lambda row: asyncio.run(row.adelete()),
+}
+
+
+@pytest.mark.control("ASVS-16.4.2")
+@pytest.mark.parametrize("way", WAYS)
+def test_no_way_of_the_orm_changes_a_row(way: str, row: SecurityEvent) -> None:
+    """R36: rows are append-only."""
+    before = SecurityEvent.objects.filter(pk=row.pk).values().get()
+    with pytest.raises((TrailIsAppendOnly, IntegrityError)), transaction.atomic():
+        WAYS[way](row)
+    assert SecurityEvent.objects.filter(pk=row.pk).values().get() == before
+    assert SecurityEvent.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_rows_are_added_one_by_one_and_in_bulk() -> None:
+    an_event().save()
+    SecurityEvent.objects.create(event="authz_fail")
+    SecurityEvent.objects.bulk_create([an_event(), an_event()])
+    SecurityEvent.objects.bulk_create([an_event()], ignore_conflicts=True)
+    assert SecurityEvent.objects.count() == 5
+
+
+@pytest.mark.control("ASVS-14.2.7")
+@pytest.mark.django_db
+def test_retention_takes_what_is_older_and_says_how_many() -> None:
+    now = timezone.now()
+    for days in (1, 10, 100):
+        an_event(occurred_at=now - timedelta(days=days)).save()
+    assert SecurityEvent.objects.expire(before=now - timedelta(days=5)) == 2
+    assert SecurityEvent.objects.count() == 1
+    assert SecurityEvent.objects.expire(before=now - timedelta(days=5)) == 0
+
+
+def test_a_row_is_named_by_its_time_and_event() -> None:
+    assert str(an_event(occurred_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))) == (
+        "2026-01-02 03:04:05 authn_login_success"
+    )
+
+
+@pytest.mark.django_db
+def test_the_newest_row_is_the_first() -> None:
+    first, second = an_event(), an_event()
+    first.save()
+    second.save()
+    assert list(SecurityEvent.objects.all()) == [second, first]

@@ -1,0 +1,161 @@
+"""An attempt is counted before it is judged, and given back when it was right."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.test import Client
+
+from django_secure_auth.audit.models import SecurityEvent
+from django_secure_auth.exceptions import RateLimited, StateUnavailable
+from django_secure_auth.ratelimit.services import LimitReached, Reservation, give_back, reserve
+
+AWAY = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
+
+
+@pytest.fixture(autouse=True)
+def limits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    caches["default"].clear()
+    settings.DJANGO_SECURE_AUTH = {"RATE_LIMITS": {"otp": "3/m", "refresh": "2/h"}}
+    monkeypatch.setattr(time, "time", lambda: 1_800_000_000.5)  # no window ends in the middle of a test
+    return settings
+
+
+def refused(*parts: str, limit: str = "otp") -> LimitReached:
+    with pytest.raises(LimitReached) as caught:
+        reserve(limit, *parts)
+    return caught.value
+
+
+def use_up(*parts: str) -> list[Reservation | None]:
+    return [reserve("otp", *parts) for _ in range(3)]
+
+
+def test_exactly_as_many_pass_as_the_limit_says() -> None:
+    assert all(use_up("ana"))
+    refused("ana")
+    refused("ana")
+
+
+def test_each_one_has_its_own_budget() -> None:
+    """R11: what one caller uses up, or gives back, is that one's alone."""
+    mine = use_up("ana")
+    use_up("ben")
+    give_back(*mine)
+    assert reserve("otp", "ana") is not None
+    refused("ben")
+    assert reserve("refresh", "ben") is not None
+
+
+def test_a_limit_that_is_not_overridden_keeps_its_default() -> None:
+    reservation = reserve("login_account", "ana")
+    assert reservation is not None
+    assert (reservation.counter.rate.limit, reservation.counter.rate.seconds) == (10, 900)
+
+
+def test_hammering_neither_prolongs_a_block_nor_swallows_what_is_given_back() -> None:
+    """R9: retrying while locked does not prolong the lock."""
+    (first, *_) = use_up("ana")
+    for _ in range(50):
+        refused("ana")
+    give_back(first)
+    assert reserve("otp", "ana") is not None
+    refused("ana")
+
+
+def test_a_block_ends_when_it_said_it_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    """R14: a counter without end does not exist."""
+    use_up("ana")
+    wait = int(refused("ana").headers["Retry-After"])
+    monkeypatch.setattr(time, "time", lambda: 1_800_000_000.5 + wait)
+    assert reserve("otp", "ana") is not None
+
+
+@pytest.mark.control("ASVS-2.4.1")
+def test_the_refusal_says_which_limit_and_when_to_come_back() -> None:
+    use_up("ana")
+    refusal = refused("ana")
+    assert isinstance(refusal, RateLimited)
+    assert refusal.limit == "otp"
+    left = int(refusal.headers["Retry-After"])
+    assert 1 <= left <= 60
+    assert refusal.headers["RateLimit-Policy"] == '"otp";q=3;w=60'
+    assert refusal.headers["RateLimit"] == f'"otp";r=0;t={left}'
+
+
+def test_the_first_refusal_of_a_window_says_so() -> None:
+    use_up("ana")
+    assert [refused("ana").is_first for _ in range(3)] == [True, False, False]
+    use_up("ben")
+    assert refused("ben").is_first
+
+
+@pytest.mark.control("ASVS-15.4.2")
+def test_of_parallel_attempts_exactly_as_many_pass_as_the_limit_says() -> None:
+    """R8, R15: the attempt is counted before it is judged."""
+    barrier, passed = threading.Barrier(16), []
+
+    def attempt() -> None:
+        barrier.wait()
+        for _ in range(4):
+            try:
+                passed.append(reserve("otp", "ana"))
+            except LimitReached:
+                pass
+
+    threads = [threading.Thread(target=attempt) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(passed) == 3
+
+
+# --- without a cache ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def away(limits: Any) -> None:
+    limits.CACHES = {"default": AWAY}
+
+
+@pytest.mark.control("ASVS-16.5.3")
+@pytest.mark.usefixtures("away")
+def test_without_its_cache_a_limit_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR, logger="django_secure_auth"), pytest.raises(StateUnavailable):
+        reserve("otp", "ana@example.com")
+    (entry,) = caplog.records
+    assert entry.getMessage() == "The rate-limit cache is away (ConnectionError); limit otp cannot count."
+
+
+@pytest.mark.usefixtures("away")
+def test_without_its_cache_a_limit_that_only_guards_the_load_is_open() -> None:
+    assert reserve("refresh", "192.0.2.0/24", fail_open=True) is None
+
+
+@pytest.mark.usefixtures("away")
+def test_giving_back_never_fails(caplog: pytest.LogCaptureFixture, limits: Any) -> None:
+    limits.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "other"}}
+    reservation = reserve("otp", "ana")
+    limits.CACHES = {"default": AWAY}
+    with caplog.at_level(logging.WARNING, logger="django_secure_auth"):
+        give_back(None, reservation, None)
+    assert [entry.getMessage() for entry in caplog.records] == [
+        "A rate-limit counter could not be given back: ConnectionError"
+    ]
+
+
+@pytest.mark.django_db
+def test_an_endpoint_over_its_limit_answers_429_with_its_headers_and_tells_the_trail_once() -> None:
+    client = Client()
+    statuses = [client.post("/api/auth/refresh/").status_code for _ in range(4)]
+    assert statuses == [401, 401, 429, 429]
+    response = client.post("/api/auth/refresh/")
+    assert response.json()["code"] == "rate_limited"
+    assert response["RateLimit-Policy"] == '"refresh";q=2;w=3600'
+    assert SecurityEvent.objects.filter(event="excess_rate_limit_exceeded").count() == 1

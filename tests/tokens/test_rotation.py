@@ -1,0 +1,136 @@
+"""Rotation by compare-and-swap, its races taken step by step, and the mail of a theft."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from celery.exceptions import Retry
+from django.contrib.auth import get_user_model
+from django.core import mail
+from django.utils import timezone
+
+from django_secure_auth.exceptions import RefreshReused, SessionInactive, SessionRevoked
+from django_secure_auth.sessions.models import Session
+from django_secure_auth.sessions.services import end_session, open_session
+from django_secure_auth.tokens import services
+from django_secure_auth.tokens.services import issue, rotate
+from django_secure_auth.tokens.tasks import tell_of_reuse
+from tests.browser import make_user
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def request_(rf: Any) -> Any:
+    return rf.get("/", REMOTE_ADDR="192.0.2.1")
+
+
+@pytest.fixture
+def session(request_: Any) -> Session:
+    return open_session(make_user(), request=request_, amr=["pwd"])
+
+
+def _meanwhile(monkeypatch: pytest.MonkeyPatch, event: Any) -> None:
+    """Let something happen once, between the look at the row and the swap."""
+    real = services._swap
+
+    def swap(session: Session) -> bool:
+        monkeypatch.setattr(services, "_swap", real)
+        event()
+        return real(session)
+
+    monkeypatch.setattr(services, "_swap", swap)
+
+
+def test_the_loser_of_a_race_gets_the_winners_token(
+    session: Session, request_: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R1, R2, R47: two requests with one token; whoever comes second hands out the same successor."""
+    token = issue(session).refresh
+    winners: list[str] = []
+    _meanwhile(monkeypatch, lambda: winners.append(rotate(token, request=request_).tokens.refresh))
+    loser = rotate(token, request=request_)
+    assert [loser.tokens.refresh] == winners
+    assert loser.session.generation == 2
+    assert Session.objects.get().generation == 2
+
+
+def test_a_revocation_in_between_wins(session: Session, request_: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R52: `revoked_at IS NULL` stands in the same UPDATE."""
+    token = issue(session).refresh
+    _meanwhile(monkeypatch, lambda: end_session(session.pk, user_id=session.user_id, reason="x"))
+    with pytest.raises(SessionRevoked):
+        rotate(token, request=request_)
+    assert Session.objects.get().generation == 1
+
+
+def test_a_deletion_in_between_is_a_refusal(session: Session, request_: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = issue(session).refresh
+    _meanwhile(monkeypatch, lambda: Session.objects.all().delete())
+    with pytest.raises(SessionRevoked):
+        rotate(token, request=request_)
+
+
+def test_a_deadline_in_between_is_a_refusal(session: Session, request_: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = issue(session).refresh
+    past = timezone.now() - timedelta(hours=1)
+    _meanwhile(monkeypatch, lambda: Session.objects.update(idle_at=past))
+    with pytest.raises(SessionInactive):
+        rotate(token, request=request_)
+
+
+def test_two_rotations_in_between_are_a_theft(session: Session, request_: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = issue(session).refresh
+
+    def twice() -> None:
+        rotate(rotate(token, request=request_).tokens.refresh, request=request_)
+
+    _meanwhile(monkeypatch, twice)
+    with pytest.raises(RefreshReused):
+        rotate(token, request=request_)
+
+
+def test_generations_decide_and_not_times(session: Session, request_: Any, clock: Any) -> None:
+    """R52: a replay in the very same instant is judged by its number."""
+    moment = timezone.now()
+    first = issue(session).refresh
+    second = rotate(first, request=request_).tokens.refresh
+    rotate(second, request=request_)
+    Session.objects.update(rotated_at=moment, created_at=moment)
+    with pytest.raises(RefreshReused):
+        rotate(first, request=request_)
+
+
+def test_issuing_twice_gives_one_refresh_token(session: Session) -> None:
+    """R4: derived, so that it can be given again; nothing is written."""
+    first, second = issue(session), issue(session)
+    assert first.refresh == second.refresh
+    assert first.access != second.access  # each has a `jti` of its own
+
+
+def test_the_mail_of_a_theft(session: Session) -> None:
+    tell_of_reuse(str(session.pk))
+    assert "ended a session of yours" in mail.outbox[0].body
+
+
+def test_nobody_is_told_where_there_is_nobody(session: Session) -> None:
+    model = get_user_model()
+    model._default_manager.update(**{model.get_email_field_name(): ""})
+    tell_of_reuse(str(session.pk))
+    session.delete()
+    tell_of_reuse(str(session.pk))
+    assert not mail.outbox
+
+
+def test_a_worker_tries_again_when_the_mail_server_is_away(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("django_secure_auth.tokens.tasks.send_templated", refuse)
+    monkeypatch.setattr(tell_of_reuse, "retry", lambda **kwargs: Retry(when=kwargs["countdown"]))
+    with pytest.raises(Retry) as caught:
+        tell_of_reuse(str(session.pk))
+    assert caught.value.when == 5
+    assert tell_of_reuse.apply(args=[str(session.pk)]).failed()
