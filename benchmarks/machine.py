@@ -13,6 +13,7 @@ from typing import Any
 import redis
 
 _PACKAGES = {
+    "django-secure-auth": "django-secure-auth",
     "djangorestframework": "DRF",
     "djangorestframework-simplejwt": "simplejwt",
     "django-rest-knox": "knox",

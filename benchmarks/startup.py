@@ -2,11 +2,10 @@
 
 # ruff: noqa: E402  # the imports are what is measured
 
-import time
-
 import json
 import os
 import sys
+import time
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
 

@@ -8,6 +8,7 @@ from testproject.views import demo_page, icon
 urlpatterns = [
     path("", demo_page, name="demo"),
     path("icon.svg", icon, name="icon"),
+    path("favicon.ico", icon),  # what browsers ask for on the admin's pages
     path("admin/", admin.site.urls),
     path("api/auth/", include("django_secure_auth.urls")),
 ]

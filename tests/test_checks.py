@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from django.contrib.auth import get_user_model
 from django.core.checks import ERROR, WARNING, CheckMessage, registry, run_checks
 from django.test import override_settings
 
+from django_secure_auth import checks
 from django_secure_auth.checks import (
     check_combinations,
     check_installation,
@@ -31,6 +34,8 @@ SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
 REDIS = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 DUMMY = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
+TABLE = {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache_table"}
+FILES = {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": "/nowhere"}
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +45,7 @@ def good(settings: Any) -> Any:
     settings.SECRET_KEY = b64encode(new_secret_bytes(48))
     settings.SECRET_KEY_FALLBACKS = []
     settings.MIDDLEWARE = [HEADERS, SESSIONS, CSRF, AUTH, IDLE]
-    settings.CACHES = {"default": REDIS, "memory": LOCMEM, "dummy": DUMMY}
+    settings.CACHES = {"default": REDIS, "memory": LOCMEM, "dummy": DUMMY, "table": TABLE, "files": FILES}
     settings.SECURE_PROXY_SSL_HEADER = None
     settings.DJANGO_SECURE_AUTH = {
         "SIGNING_KEYS": [{"kid": "a", "alg": "HS256", "key": b64encode(new_secret_bytes())}],
@@ -254,6 +259,14 @@ def test_w003_mail_without_a_broker(delivery: str, monkeypatch: pytest.MonkeyPat
     the_one(found(MAIL_DELIVERY=delivery), "W003")
 
 
+def test_w003_a_celery_that_is_eager() -> None:
+    current_app.conf.update(task_always_eager=True)
+    try:
+        the_one(found(), "W003")
+    finally:
+        current_app.conf.update(task_always_eager=False)
+
+
 def test_w004_limits_of_each_process_its_own() -> None:
     the_one(found(RATE_LIMIT_CACHE="memory"), "W004")
 
@@ -272,6 +285,19 @@ def test_w006_behind_a_proxy_that_is_not_named(proxies: Any, good: Any) -> None:
 
 def test_w007_no_codes_at_all() -> None:
     the_one(found(OTP_POLICY="never"), "W007")
+
+
+@pytest.mark.control("ASVS-15.4.2")
+@pytest.mark.parametrize("alias", ["table", "files"])
+def test_w008_a_cache_that_counts_in_two_steps(alias: str) -> None:
+    the_one(found(RATE_LIMIT_CACHE=alias), "W008")
+
+
+def test_every_id_has_a_test_of_its_own_in_this_file() -> None:
+    source = Path(checks.__file__).read_text(encoding="utf-8")
+    used = {f"test_{kind[0]}{int(number):03d}" for kind, number in re.findall(r"_(error|warning)\(\s*(\d+),", source)}
+    assert len(used) > 15
+    assert used == {name[:9] for name in globals() if re.match(r"test_[ew]\d{3}_", name)}
 
 
 def test_several_faults_are_told_together(good: Any) -> None:

@@ -12,7 +12,6 @@ import celery._state
 import pytest
 from celery import Celery, shared_task
 from django.core import mail
-from django.core.mail import BadHeaderError
 from django.test import override_settings
 
 from django_secure_auth.exceptions import DeliveryUnavailable
@@ -220,7 +219,7 @@ def test_a_subject_is_one_line_whatever_is_in_it(hostile: str) -> None:
 @pytest.mark.usefixtures("letters")
 @pytest.mark.parametrize("hostile", ["ana@example.com\nBcc: eve@example.net", "ana@example.com\r\nX: y"])
 def test_an_address_adds_no_header(hostile: str) -> None:
-    with pytest.raises((BadHeaderError, ValueError)):
+    with pytest.raises(ValueError, match="[Hh]eader|newline|line"):
         send_templated("letter", to=hostile, context={"name": "Ana"})
     assert mail.outbox == []
 

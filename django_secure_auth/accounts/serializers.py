@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
 from django.core.validators import RegexValidator
 from django.db import models
 from rest_framework import serializers
 
 from django_secure_auth.conf import conf
+from django_secure_auth.exceptions import SessionRevoked
 from django_secure_auth.kit.identifiers import MAX_IDENTIFIER
 from django_secure_auth.kit.redact import redact_email
 from django_secure_auth.otp.models import OTPChallenge
@@ -112,7 +113,14 @@ def user_body(user: AbstractBaseUser) -> dict[str, Any]:
 
 
 def me_body(user: AbstractBaseUser) -> dict[str, Any]:
-    return {**user_body(user), **{name: getattr(user, name) for name in profile_fields()}}
+    names = profile_fields()
+    unread = user.get_deferred_fields().intersection(names)
+    if unread:  # in one query; read one by one, each would be a query of its own
+        try:
+            user.refresh_from_db(fields=unread)
+        except ObjectDoesNotExist:  # deleted since the request began
+            raise SessionRevoked from None
+    return {**user_body(user), **{name: getattr(user, name) for name in names}}
 
 
 def session_body(session: Session) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -19,10 +20,18 @@ class SecurityEventQuerySet(models.QuerySet["SecurityEvent"]):
     def update(self, **kwargs: Any) -> NoReturn:
         raise TrailIsAppendOnly("Security events are never changed.")
 
-    def bulk_create(self, *args: Any, update_conflicts: bool = False, **kwargs: Any) -> Any:
-        if update_conflicts:
+    def bulk_create(
+        self,
+        objs: Iterable[SecurityEvent],
+        batch_size: int | None = None,
+        ignore_conflicts: bool = False,
+        update_conflicts: bool = False,
+        update_fields: Collection[str] | None = None,
+        unique_fields: Collection[str] | None = None,
+    ) -> list[SecurityEvent]:
+        if update_conflicts:  # an UPDATE by another name
             raise TrailIsAppendOnly("Security events are never changed.")
-        return super().bulk_create(*args, **kwargs)
+        return super().bulk_create(objs, batch_size=batch_size, ignore_conflicts=ignore_conflicts)
 
     def delete(self) -> NoReturn:
         raise TrailIsAppendOnly("Security events are never deleted; secure_auth_purge applies AUDIT_RETENTION.")

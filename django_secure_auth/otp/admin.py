@@ -57,7 +57,7 @@ class OTPChallengeAdmin(_OTPChallengeAdmin):
 
 @admin.register(TrustedDevice)
 class TrustedDeviceAdmin(_TrustedDeviceAdmin):
-    list_display = ("user", "label", "ip_address", "created_at", "expires_at", "alive")
+    list_display = ("user", "alive", "label", "ip_address", "created_at", "expires_at")
     list_filter = ("created_at", "expires_at")
     list_select_related = ("user",)
     fields = ("user", "label", "ip_address", "created_at", "expires_at", "revoked_at")

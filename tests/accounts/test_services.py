@@ -66,14 +66,11 @@ def test_an_account_deleted_in_the_moment_of_sign_in_is_not_there(
 ) -> None:
     user = make_user()
     trust(browser, user)
-    real = services.open_session
 
-    def deleted(who: Any, **kwargs: Any) -> Any:
-        get_user_model()._default_manager.filter(pk=who.pk).delete()
-        return real(who, **kwargs)
+    def deleted(_: Any) -> None:
+        get_user_model()._default_manager.filter(pk=user.pk).delete()
 
-    monkeypatch.setattr(services, "open_session", deleted)
-    browser.client.raise_request_exception = False
+    monkeypatch.setattr(services, "_old_session", deleted)
     response = browser.login()
     assert response.status_code == 401, response.content
     assert code_of(response) == "invalid_credentials"

@@ -58,6 +58,9 @@ WAYS: dict[str, Callable[[SecurityEvent], object]] = {
     "insert over it": lambda row: SecurityEvent.objects.bulk_create(
         [an_event(pk=row.pk, message="x")], update_conflicts=True, update_fields=["message"], unique_fields=["id"]
     ),
+    "insert over it, by position": lambda row: SecurityEvent.objects.bulk_create(
+        [an_event(pk=row.pk)], 10, False, True
+    ),
     "delete": lambda row: row.delete(),
     "delete some": lambda row: SecurityEvent.objects.filter(pk=row.pk).delete(),
     "delete all": lambda row: SecurityEvent.objects.all().delete(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -177,6 +178,20 @@ def test_it_can_be_read_after_a_middleware_has_raised() -> None:
     with pytest.raises(RuntimeError):
         SecurityHeadersMiddleware(get_response)(request)
     assert str(request.csp_nonce) == kept[0]  # type: ignore[attr-defined]  # ours
+
+
+def test_it_is_one_also_in_a_copy_of_the_request() -> None:
+    request = RequestFactory().get("/")
+    kept: list[str] = []
+
+    def get_response(request: HttpRequest) -> HttpResponse:
+        other = copy.copy(request.csp_nonce)  # type: ignore[attr-defined]  # ours
+        kept.extend((str(request.csp_nonce), str(other)))  # type: ignore[attr-defined]  # ours
+        return HttpResponse()
+
+    response = cast(HttpResponse, SecurityHeadersMiddleware(get_response)(request))
+    assert kept[0] == kept[1]
+    assert f"'nonce-{kept[0]}'" in response["Content-Security-Policy"]
 
 
 # --- what the view says counts -----------------------------------------------------------------------

@@ -137,6 +137,7 @@ def test_an_account_deleted_while_it_is_used_is_a_refusal_and_never_a_500(
             for call in (
                 signed_in.refresh(),
                 signed_in.probe(),
+                signed_in.me(),
                 signed_in.login(email, PASSWORD),
                 waiting.approve(code),
                 waiting.resend(),

@@ -86,7 +86,7 @@ class PostOffice:
         if manners.hang:
             manners.holds += 1
             try:
-                while manners.hang:
+                while manners.hang:  # noqa: ASYNC110  (told from another thread)
                     await asyncio.sleep(0.05)
             finally:
                 manners.holds -= 1

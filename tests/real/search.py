@@ -1,4 +1,4 @@
-"""Look for a secret in a heap of bytes, in whatever dress: plain, escaped, base64, hex, inside compressed or encoded text."""
+"""Look for a secret in a heap of bytes, in whatever dress: plain, escaped, base64, hex, inside encoded text."""
 
 from __future__ import annotations
 

@@ -270,9 +270,7 @@ def test_sign_in_fails_closed_without_the_cache_that_counts(state: Cut, fault: s
 
 
 @pytest.mark.parametrize("fault", ["down", "silence"])
-def test_a_sign_out_that_could_not_hold_everywhere_is_refused_whole(
-    state: Cut, signed_in: Journey, fault: str
-) -> None:
+def test_a_sign_out_that_could_not_hold_everywhere_is_refused_whole(state: Cut, signed_in: Journey, fault: str) -> None:
     site, visitor, user = state.site, signed_in.visitor, signed_in.user
     getattr(state.wire, fault)()
     is_refused(visitor.logout(), "state_unavailable")

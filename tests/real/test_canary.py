@@ -22,7 +22,7 @@ from tests.real.visitor import CHALLENGE, DEVICE, OURS, REFRESH, Answer, Visitor
 
 pytestmark = pytest.mark.services
 
-PASSWORD = "Canary-pä55word/&?=+%\"\\ of the journey"
+PASSWORD = 'Canary-pä55word/&?=+%"\\ of the journey'
 WRONG_PASSWORD = "Canary-mistyped-password"
 DJANGO_SESSION = "sessionid"
 
@@ -138,7 +138,9 @@ def travel(journey: Journey) -> None:
     assert browser.me().status == 200
 
     # The successor is in use and the grace is over: whoever shows the first token now is a thief.
-    site.rows("UPDATE django_secure_auth_session SET rotated_at = now() - interval '1 hour' WHERE user_id = %s", user.id)
+    site.rows(
+        "UPDATE django_secure_auth_session SET rotated_at = now() - interval '1 hour' WHERE user_id = %s", user.id
+    )
     site.stop_workers()
     assert stolen.refresh().problem == "refresh_reused"
     assert browser.me().problem == "session_revoked"
@@ -224,9 +226,7 @@ def journeys(deploy: Deploy) -> Callable[[str], Journey]:
 
 def start_journey(deploy: Deploy, broker: str) -> Journey:
     with own_redis_database() as results, own_redis_database() as shared:
-        site: Deployment = deploy(
-            broker, CELERY_RESULT_BACKEND=results, CACHE_URL=shared, STATE_CACHE="default"
-        )
+        site: Deployment = deploy(broker, CELERY_RESULT_BACKEND=results, CACHE_URL=shared, STATE_CACHE="default")
         site.start_web()
         journey = Journey(site, results)
         travel(journey)
@@ -247,9 +247,10 @@ def found_in(journey: Journey, heap: bytes, *, besides: str = "") -> list[str]:
 
 def test_the_places_hold_what_they_should(journey: Journey) -> None:
     """Without this, a search of nothing would find nothing."""
-    places, (challenge_id,) = journey.places, journey.site.rows(
-        "SELECT id FROM django_secure_auth_otpchallenge WHERE purpose = 'login' LIMIT 1"
-    )[0]
+    places, (challenge_id,) = (
+        journey.places,
+        journey.site.rows("SELECT id FROM django_secure_auth_otpchallenge WHERE purpose = 'login' LIMIT 1")[0],
+    )
     assert holds(places["queue with a code to mail"], str(challenge_id))
     assert holds(places["queue with a code to mail"], "expires")
     assert holds(places["queue with a notice to mail"], "tell_of_reuse")

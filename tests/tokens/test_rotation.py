@@ -118,9 +118,10 @@ def test_the_mail_of_a_theft(session: Session) -> None:
 def test_nobody_is_told_where_there_is_nobody(session: Session) -> None:
     model = get_user_model()
     model._default_manager.update(**{model.get_email_field_name(): ""})
-    tell_of_reuse(str(session.pk))
+    name = str(session.pk)
+    tell_of_reuse(name)
     session.delete()
-    tell_of_reuse(str(session.pk))
+    tell_of_reuse(name)
     assert not mail.outbox
 
 

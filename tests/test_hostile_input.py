@@ -1,0 +1,233 @@
+"""Any bytes, any JSON, any headers, cookies and queries to every endpoint: a documented status, never a 500.
+
+The default profile of Hypothesis is quick; `HYPOTHESIS_PROFILE=nightly` and the tests marked `nightly` look longer.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.urls import reverse
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from django_secure_auth.problems import MEDIA_TYPE
+from django_secure_auth.testing import sign_in
+from tests.browser import Browser, make_user
+
+pytestmark = pytest.mark.django_db
+QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
+quick = settings(max_examples=80, deadline=None, suppress_health_check=QUIET)
+long = settings(max_examples=1500, deadline=None, suppress_health_check=QUIET)
+
+ENDPOINTS = (
+    "csrf", "login", "otp-approve", "otp-resend", "refresh", "logout", "me", "session-list", "session-detail", "jwks",
+)  # fmt: skip
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "get")
+DOCUMENTED = {200, 202, 204, 400, 401, 403, 404, 405, 406, 413, 415, 422, 429}
+CODES = {
+    "malformed_request", "validation_error", "not_authenticated", "invalid_credentials", "token_invalid",
+    "token_expired", "session_inactive", "session_revoked", "refresh_reused", "otp_invalid", "challenge_invalid",
+    "csrf_failed", "permission_denied", "step_up_required", "not_found", "policy_rejected", "method_not_allowed",
+    "not_acceptable", "too_large", "unsupported_media_type", "rate_limited",
+}  # fmt: skip
+
+# Latin-1 is what a header can carry; a server refuses line breaks before they reach Django.
+header_values = st.text(st.characters(min_codepoint=1, max_codepoint=255, exclude_characters="\r\n"), max_size=60)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+field_names = st.sampled_from(
+    ["email", "password", "remember_me", "otp_code", "first_name", "is_staff", "refresh_token", "challenge_token"]
+) | st.text(max_size=12)
+objects = st.dictionaries(field_names, json_values, max_size=5)
+strange = st.sampled_from(
+    [
+        b"", b"{}", b"[]", b"null", b"1", b'"x"', b"{", b'{"a":1,"a":2}', b'{"email":"\\u0000"}',
+        b'{"email":"\\ud800"}',
+        b'{"password":NaN}', b'{"otp_code":1e999}', b"[" * 5000, b'{"a":' * 3000, b"\xff\xfe{}", b"\xef\xbb\xbf{}",
+        b'{"email":"a@b.c","password":"' + b"x" * 20_000 + b'"}', b"--x--", b"a=1&b=2", b'{"email":"\xed\xa0\x80"}',
+        b'{"email": "a@b.c", "password": "x"}', b'{"otp_code": "123456"}', b'{"otp_code": "\xef\xbc\x91"}',
+    ]
+)  # fmt: skip
+bodies = st.binary(max_size=200) | strange | objects.map(lambda value: json.dumps(value).encode())
+content_types = st.sampled_from(
+    [
+        "application/json", "application/json; charset=utf-16", "application/x-www-form-urlencoded", "text/plain", "",
+        "multipart/form-data; boundary=x", "multipart/form-data", "application/xml", "application/json;;;", "a/b; c=\"",
+    ]
+) | header_values  # fmt: skip
+headers = st.dictionaries(
+    st.sampled_from(
+        [
+            "Accept", "Accept-Language", "Authorization", "X-API-Key", "X-Token-Transport", "X-CSRF-Token", "Origin",
+            "Referer", "User-Agent", "X-Forwarded-For", "X-Forwarded-Host", "X-HTTP-Method-Override", "If-None-Match",
+            "Sec-Fetch-Site", "Content-Encoding", "X-Request-ID", "Forwarded",
+        ]
+    ),
+    header_values | st.sampled_from(["Bearer x", "Bearer ", "body", "application/xml", "text/html", "*/*", "null"]),
+    max_size=4,
+)  # fmt: skip
+cookie_names = st.sampled_from(
+    [
+        "__Host-secure_auth_access", "__Secure-secure_auth_refresh", "__Host-secure_auth_challenge",
+        "__Host-secure_auth_device", "csrftoken", "sessionid", "messages", "__host-secure_auth_access",
+    ]
+)  # fmt: skip
+cookies = st.lists(st.tuples(cookie_names, header_values), max_size=4)
+queries = st.dictionaries(st.sampled_from(["page", "format", "next", "x", "_method"]), st.text(max_size=12), max_size=2)
+
+
+def _path(name: str) -> str:
+    return reverse(f"secure_auth:{name}", args=[UUID(int=7)] if name == "session-detail" else [])
+
+
+def _judge(response: Any, method: str) -> None:
+    assert response.status_code in DOCUMENTED, (response.status_code, response.content)
+    if response.status_code >= 400 and method != "HEAD":
+        assert response["Content-Type"].startswith(MEDIA_TYPE), response["Content-Type"]
+        body = response.json()
+        assert body["status"] == response.status_code
+        assert body["code"] in CODES, body
+        assert body.keys() >= {"type", "title", "status", "detail", "code", "request_id"}
+        assert "Traceback" not in response.content.decode()
+        if response.status_code == 401:
+            assert response["WWW-Authenticate"]
+
+
+@pytest.fixture(scope="module")
+def limits_off() -> Any:
+    """Limits would answer for everything else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("django_secure_auth.ratelimit.services.take", lambda *_: 1)
+        yield
+
+
+def _attack(data: st.DataObject, *, names: tuple[str, ...] = ENDPOINTS, browser: Browser | None = None) -> None:
+    name = data.draw(st.sampled_from(names))
+    method = data.draw(st.sampled_from(METHODS))
+    body = data.draw(bodies)
+    sent = data.draw(headers)
+    browser = browser or Browser()
+    browser.client.raise_request_exception = False
+    pairs = [f"{key}={value}" for key, value in data.draw(cookies)]
+    if data.draw(st.booleans()):
+        # Past the CSRF check, to what lies behind it.
+        token = browser.csrf()
+        pairs.append(f"csrftoken={browser.client.cookies['csrftoken'].value}")
+        pairs += [f"{key}={morsel.value}" for key, morsel in browser.client.cookies.items() if key != "csrftoken"]
+        sent = {"Referer": "https://testserver/", **sent, "X-CSRF-Token": token}
+    if pairs:
+        sent["Cookie"] = "; ".join(pairs)
+    response = Browser().client.generic(
+        method,
+        _path(name),
+        body,
+        content_type=data.draw(content_types),
+        secure=True,
+        headers=sent,
+        query_params=data.draw(queries),
+    )
+    _judge(response, method)
+
+
+@quick
+@given(data=st.data())
+def test_a_strangers_noise_is_never_a_defect(limits_off: None, data: st.DataObject) -> None:
+    """R22: a list for a body, a NUL, a lone surrogate, a number for a name."""
+    _attack(data)
+
+
+@pytest.mark.nightly
+@long
+@given(data=st.data())
+def test_a_strangers_noise_is_never_a_defect_for_long(limits_off: None, data: st.DataObject) -> None:
+    """R22, with many more examples."""
+    _attack(data)
+
+
+@quick
+@given(data=st.data())
+def test_json_behind_the_csrf_check_is_never_a_defect(limits_off: None, data: st.DataObject) -> None:
+    """R22: well-formed JSON of any shape to each endpoint that reads a body."""
+    browser = Browser()
+    browser.client.raise_request_exception = False
+    name = data.draw(st.sampled_from(["login", "otp-approve", "otp-resend", "refresh", "logout"]))
+    value = data.draw(objects | json_values)
+    response = browser.post(name, json.dumps(value))
+    _judge(response, "POST")
+    if not isinstance(value, dict):
+        assert response.status_code == 400
+
+
+@quick
+@given(email=st.text(max_size=300), password=st.text(max_size=300), remember=json_values)
+def test_any_text_may_be_typed_at_sign_in(limits_off: None, email: str, password: str, remember: Any) -> None:
+    browser = Browser()
+    browser.client.raise_request_exception = False
+    body = {"email": email, "password": password}
+    if not isinstance(remember, bool):
+        typed = browser.post("login", json.dumps({**body, "remember_me": remember}))
+        assert typed.status_code == 400
+    response = browser.post("login", json.dumps(body))
+    _judge(response, "POST")
+    assert response.status_code in {400, 401}
+
+
+@quick
+@given(code=st.text(max_size=12) | json_values)
+def test_any_code_may_be_typed(limits_off: None, code: Any) -> None:
+    browser = Browser()
+    browser.client.raise_request_exception = False
+    response = browser.post("otp-approve", json.dumps({"otp_code": code}))
+    _judge(response, "POST")
+    is_code = isinstance(code, str) and len(code) == 6 and code.isascii() and code.isdigit()
+    assert response.status_code == (401 if is_code else 400)
+
+
+@quick
+@given(data=st.data())
+def test_a_members_noise_is_never_a_defect(limits_off: None, data: st.DataObject) -> None:
+    """R22: behind the authentication too."""
+    browser = _signed_in()
+    name = data.draw(st.sampled_from(["me", "session-list", "session-detail"]))
+    method = data.draw(st.sampled_from(METHODS[:8]))
+    response = browser.request(
+        method, _path(name), data.draw(bodies), headers={"Accept": data.draw(st.sampled_from(["*/*", "text/html"]))}
+    )
+    _judge(response, method)
+
+
+def _signed_in() -> Browser:
+    browser = Browser()
+    browser.client.raise_request_exception = False
+    user: Any = get_user_model()._default_manager.first() or make_user()
+    sign_in(browser.client, user)
+    return browser
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+@pytest.mark.parametrize("method", METHODS[:8])
+def test_each_method_of_each_endpoint_has_a_documented_answer(limits_off: None, name: str, method: str) -> None:
+    for browser in (Browser(), _signed_in()):
+        browser.client.raise_request_exception = False
+        _judge(browser.request(method, _path(name)), method)
+
+
+@pytest.mark.control("ASVS-2.4.1")
+def test_a_large_body_is_refused_before_it_is_read(limits_off: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R29: a megabyte of password reaches no hasher."""
+    monkeypatch.setattr("django_secure_auth.accounts.services.authenticate", None)
+    browser = Browser()
+    body = json.dumps({"email": "ana@example.com", "password": "x" * 1_000_000})
+    response = browser.post("login", body)
+    assert response.status_code == 413
+    assert response.json()["code"] == "too_large"
+    response = browser.post("login", {"email": "ana@example.com", "password": "x" * 257})
+    assert response.status_code == 400
