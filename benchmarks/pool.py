@@ -108,9 +108,16 @@ class Store:
             yield found
 
 
-def _base_env() -> dict[str, str]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("BENCH_", "DJANGO_"))}
-    return {**env, "DJANGO_SETTINGS_MODULE": "benchmarks.settings", "PYTHONHASHSEED": "0"}
+def base_env(folder: Path) -> dict[str, str]:
+    """The environment of every process: nothing of the caller's settings, and bytecode that is compiled once."""
+    unwanted = ("BENCH_", "DJANGO_", "PYTHONDONTWRITEBYTECODE")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+    return {
+        **env,
+        "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
+        "PYTHONHASHSEED": "0",
+        "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
+    }
 
 
 @contextmanager
@@ -125,7 +132,7 @@ def scratch_folder() -> Iterator[Path]:
 @contextmanager
 def local_store(folder: Path) -> Iterator[Store]:
     """SQLite in a file, and local memory."""
-    store = Store("local", {**_base_env(), "BENCH_DATABASE": str(folder / "bench.sqlite3")}, folder)
+    store = Store("local", {**base_env(folder), "BENCH_DATABASE": str(folder / "bench.sqlite3")}, folder)
     with store.worker(EVERYTHING) as migrator:
         migrator.ask("migrate")
     yield store
@@ -148,7 +155,7 @@ def served_store(folder: Path, *, users: int | None = None, setups: list[str] | 
 
     administer(f'CREATE DATABASE "{name}"')
     try:
-        env = {**_base_env(), "BENCH_DATABASE": f"{server}/{name}", "BENCH_REDIS": cache, "BENCH_PREFIX": name}
+        env = {**base_env(folder), "BENCH_DATABASE": f"{server}/{name}", "BENCH_REDIS": cache, "BENCH_PREFIX": name}
         store = Store("served", env, folder)
         with store.worker(EVERYTHING) as migrator:
             migrator.ask("migrate", **({"users": users} if users else {}), **({"setups": setups} if setups else {}))

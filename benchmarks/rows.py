@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import socket
 import subprocess
@@ -17,7 +16,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-from benchmarks.pool import ROOT, Store, Worker, served_store
+from benchmarks.pool import ROOT, Store, Worker, base_env, served_store
 from benchmarks.setups import Setup, of_row
 
 CHANGES = ("sign_out", "password", "deactivation", "deletion")
@@ -43,7 +42,7 @@ class Form:
 
 
 FORMS = {
-    "quick": Form("quick", 12, 30, 6, 10, 3, 3, 0.6, 5, None),
+    "quick": Form("quick", 12, 30, 6, 8, 3, 3, 0.6, 3, None),
     "full": Form("full", 60, 50, 20, 10, 10, 9, 1.5, 11, (1_000, 1_000_000)),
 }
 
@@ -327,8 +326,7 @@ def startup(folder: Path, form: Form, only: Iterable[str], say: Say) -> dict[str
     """CPU time to the first answer of a new process, and its memory then, over plain's. Bytecode is there before."""
     say(f"startup: {form.starts} starts of each")
     setups = of_row("startup", only)
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    env |= {"PYTHONPYCACHEPREFIX": str(folder / "pycache"), "BENCH_DATABASE": ":memory:", "BENCH_REDIS": ""}
+    env = {**base_env(folder), "BENCH_DATABASE": ":memory:"}
     details: dict[str, list[dict[str, Any]]] = defaultdict(list)
 
     def start(name: str) -> float:

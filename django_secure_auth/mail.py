@@ -18,10 +18,14 @@ from django_secure_auth.exceptions import DeliveryUnavailable
 
 logger = logging.getLogger("django_secure_auth")
 
-# One quick second try, then the caller is told: somebody waits for the answer.
-_PUBLISH = {"max_retries": 1, "interval_start": 0.1, "interval_step": 0.1, "interval_max": 0.2}
-# Seconds for a broker that accepts connections and answers nothing; RabbitMQ only, Redis has `socket_timeout`.
-_TIMEOUT = 3
+# One quick second try, then the caller is told: somebody waits for the answer. `timeout` is for a RabbitMQ that
+# accepts connections and answers nothing; Redis has the transport option `socket_timeout` for it.
+_PUBLISH: dict[str, Any] = {
+    "retry": True,
+    "retry_policy": {"max_retries": 1, "interval_start": 0.1, "interval_step": 0.1, "interval_max": 0.2},
+    "timeout": 3,
+    "ignore_result": True,
+}
 
 
 def uses_celery() -> bool:
@@ -39,10 +43,7 @@ def deliver(task: Task[Any, Any], *ids: str, expires: timedelta) -> None:
     """
     try:
         if uses_celery():
-            result = task.apply_async(
-                args=ids, expires=expires.total_seconds(), retry=True, retry_policy=_PUBLISH, timeout=_TIMEOUT,
-                ignore_result=True,
-            )  # fmt: skip
+            result = task.apply_async(args=ids, expires=expires.total_seconds(), **_PUBLISH)
             failed = bool(current_app.conf.task_always_eager) and result.failed()
         else:
             failed = task.apply(args=ids).failed()

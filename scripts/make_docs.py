@@ -14,6 +14,7 @@ import argparse
 import ast
 import csv
 import inspect
+import os
 import re
 import sys
 from collections import Counter, defaultdict
@@ -26,6 +27,11 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 TESTS = ROOT / "tests"
 sys.path.insert(0, str(ROOT))
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "testproject.settings")
+
+import django  # noqa: E402
+
+django.setup()
 
 from django_secure_auth import conf as conf_module  # noqa: E402
 from django_secure_auth.audit.events import registered  # noqa: E402

@@ -16,12 +16,13 @@ from django.conf import settings as django_settings
 from django.core.cache import caches
 from django.db import connection
 from hypothesis import settings as hypothesis_settings
+from pytest_django.plugin import DjangoDbBlocker
 
 from django_secure_auth.audit import services as audit_services
 from django_secure_auth.sessions import services as session_services
 from django_secure_auth.sessions import state as session_state
 from django_secure_auth.tokens import services as token_services
-from tests import reachable
+from tests import clean_slate, reachable
 from tests.browser import Browser, Clock
 
 # The first example on a cold machine imports half of Django: no deadline. A failure prints the line that repeats it.
@@ -60,6 +61,13 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"SECURE_AUTH_REQUIRE_SERVICES=1, but {item.nodeid} was skipped: {reason}"
     return report
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    with django_db_blocker.unblock():
+        clean_slate.remember()
+    clean_slate.install()
 
 
 @pytest.fixture(autouse=True)

@@ -88,7 +88,7 @@ database["ATOMIC_REQUESTS"] = env.bool("DSA_ATOMIC_REQUESTS", default=False)
 vendor = database["ENGINE"].rpartition(".")[2]
 if vendor == "sqlite3":
     # IMMEDIATE: a transaction that reads and then writes waits for its turn instead of failing as "locked".
-    # Without `synchronous` a test is not slowed down by a disk whose loss of power would cost it nothing.
+    # Without `synchronous` a test is not slowed down by a disk whose loss of power would cost it nothing; so below.
     database["OPTIONS"] = {
         "timeout": 20,
         "transaction_mode": "IMMEDIATE",
@@ -98,6 +98,8 @@ if vendor == "sqlite3":
     # Its name holds the process, and pytest-django adds the worker's, so that parallel runs do not meet.
     own_file = Path(tempfile.gettempdir()) / f"secure_auth_test_{os.getpid()}.sqlite3"
     database["TEST"] = {"NAME": env.str("DSA_TEST_DB_FILE", default=str(own_file))}
+elif vendor == "postgresql":
+    database["OPTIONS"] = {"options": "-c synchronous_commit=off"}
 elif vendor == "mysql":
     import pymysql
 

@@ -208,7 +208,7 @@ def test_a_sign_in_on_a_trusted_device_is_seven_queries(browser: Browser, user: 
 
 
 def test_a_sign_in_with_a_code_is_eight_queries_and_then_fourteen(browser: Browser, user: Any) -> None:
-    """The code's mail is sent in process here: the last four of the eight are its task's. A later approval is twelve."""
+    """The mail is sent in process here: the last four of the eight are its task's. A later approval is twelve."""
     browser.csrf()
     who = user_table(user)
     asked = cost_of(browser.login, status=202)

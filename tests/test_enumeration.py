@@ -42,7 +42,7 @@ def _seen(response: Any) -> tuple[int, bytes, list[tuple[str, str]]]:
     """Everything that a caller sees, without the id of the request."""
     body = re.sub(rb'"request_id":"[0-9a-f]{32}"', b'"request_id":"-"', response.content)
     headers = sorted((name.lower(), value) for name, value in response.headers.items())
-    return response.status_code, body, headers + [("set-cookie", str(response.cookies))]
+    return response.status_code, body, [*headers, ("set-cookie", str(response.cookies))]
 
 
 @pytest.mark.control("ASVS-6.3.8", "CS-Authentication-signup")

@@ -157,7 +157,8 @@ urlpatterns = [
     path("plain/", plain_view),
 ]
 
-pytestmark = pytest.mark.urls(__name__)
+# With DSA_ATOMIC_REQUESTS=1 each of these views is a transaction.
+pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db]
 
 
 @pytest.fixture(autouse=True)

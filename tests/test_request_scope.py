@@ -7,9 +7,10 @@ import logging
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group
 from django.core.asgi import get_asgi_application
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
@@ -58,6 +59,7 @@ def seen(request: HttpRequest) -> HttpResponse:
     return HttpResponse(scope.request_id)
 
 
+@transaction.non_atomic_requests
 async def seen_later(request: HttpRequest) -> HttpResponse:
     scope = current_scope()
     assert scope is not None
@@ -73,7 +75,8 @@ urlpatterns = [
     path("seen-later/", seen_later),
 ]
 
-pytestmark = pytest.mark.urls(__name__)
+# With DSA_ATOMIC_REQUESTS=1 each of these views is a transaction.
+pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db]
 
 
 # --- what a scope says -------------------------------------------------------------------------------
@@ -252,7 +255,10 @@ def test_the_trail_of_a_crash_survives_its_rollback() -> None:
 @pytest.mark.usefixtures("atomic_requests")
 def test_the_trail_of_an_async_servers_refusal_survives_its_rollback() -> None:
     async def get() -> Any:
-        return await AsyncClient().get("/refusing/")
+        try:
+            return await AsyncClient().get("/refusing/")
+        finally:
+            await sync_to_async(connections.close_all)()  # the view's thread has one of its own
 
     response = asyncio.run(get())
     assert response.status_code == 403

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import pytest
-from asgiref.sync import iscoroutinefunction
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.db import connections, transaction
 from django.http import (
     Http404,
     HttpRequest,
@@ -75,11 +76,13 @@ def refusing(request: HttpRequest) -> HttpResponse:
     raise RateLimited(headers={"Retry-After": "7"})
 
 
+@transaction.non_atomic_requests
 async def page_later(request: HttpRequest) -> HttpResponse:
     await asyncio.sleep(0)
     return page(request)
 
 
+@transaction.non_atomic_requests
 async def refusing_later(request: HttpRequest) -> HttpResponse:
     raise StateUnavailable
 
@@ -100,7 +103,8 @@ VIEWS: tuple[Callable[..., Any], ...] = (
 )  # fmt: skip
 urlpatterns = [path(f"{view.__name__}/", view) for view in VIEWS]
 
-pytestmark = pytest.mark.urls(__name__)
+# With DSA_ATOMIC_REQUESTS=1 each of these views is a transaction.
+pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db]
 
 
 def get_sync(name: str, **kwargs: Any) -> Any:
@@ -109,7 +113,10 @@ def get_sync(name: str, **kwargs: Any) -> Any:
 
 def get_async(name: str, **kwargs: Any) -> Any:
     async def get() -> Any:
-        return await AsyncClient(raise_request_exception=False).get(f"/{name}/", **kwargs)
+        try:
+            return await AsyncClient(raise_request_exception=False).get(f"/{name}/", **kwargs)
+        finally:
+            await sync_to_async(connections.close_all)()  # the view's thread has one of its own
 
     return asyncio.run(get())
 

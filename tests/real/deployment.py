@@ -215,8 +215,8 @@ class Deployment:
         else:
             command = [
                 "gunicorn", "testproject.wsgi:application", "--bind", f"127.0.0.1:{self.port}", "--log-level", "debug",
-                "--workers", str(workers), "--worker-class", "gthread", "--threads", str(threads), "--graceful-timeout", "5",
-                "--access-logfile", "-", "--access-logformat", 'pid=%(p)s "%(r)s" %(s)s', "--no-control-socket",
+                "--workers", str(workers), "--worker-class", "gthread", "--threads", str(threads), "--no-control-socket",
+                "--graceful-timeout", "5", "--access-logfile", "-", "--access-logformat", 'pid=%(p)s "%(r)s" %(s)s',
             ]  # fmt: skip
         self.web = program = self._start("web", command)
 
@@ -314,6 +314,19 @@ class Deployment:
 
     def events(self, user: User, event: str) -> int:
         return self.count("securityevent", "user_id = %s AND event = %s", str(user.id), event)
+
+    def first_id(self, table: str, user: User | None = None) -> str:
+        """The id of the oldest row, or of a user's oldest."""
+        condition, values = ("user_id = %s", (user.id,)) if user else ("true", ())
+        order = "id" if table == "securityevent" else "created_at"
+        query = f"SELECT id FROM django_secure_auth_{table} WHERE {condition} ORDER BY {order}"  # noqa: S608  (as above)
+        return str(self.rows(query, *values)[0][0])
+
+    def end_grace(self, user: User) -> None:
+        """The rotation is long past: who shows the former refresh token is a thief."""
+        self.rows(
+            "UPDATE django_secure_auth_session SET rotated_at = now() - interval '1 hour' WHERE user_id = %s", user.id
+        )
 
     def send_task(self, challenge_id: str) -> None:
         """Put a message for `send_code` into the queue, as if it had been delivered once more."""

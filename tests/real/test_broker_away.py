@@ -127,7 +127,7 @@ def test_who_is_signed_in_does_not_notice(broker: Cut) -> None:
     assert visitor.refresh().status == 200
     assert visitor.me().status == 200
     # A theft ends the session although nobody can be told by mail now.
-    site.rows("UPDATE django_secure_auth_session SET rotated_at = now() - interval '1 hour'")
+    site.end_grace(user)
     thief = visitor.copy()
     thief.jar[REFRESH] = stolen
     assert thief.refresh().problem == "refresh_reused"
@@ -274,7 +274,7 @@ def test_a_sign_out_that_could_not_hold_everywhere_is_refused_whole(state: Cut, 
     site, visitor, user = state.site, signed_in.visitor, signed_in.user
     getattr(state.wire, fault)()
     is_refused(visitor.logout(), "state_unavailable")
-    is_refused(visitor.send("DELETE", f"/api/auth/sessions/{session_of(site, user)}/"), "state_unavailable")
+    is_refused(visitor.send("DELETE", f"/api/auth/sessions/{site.first_id('session', user)}/"), "state_unavailable")
     assert site.sessions(user) == 1
     assert site.events(user, "authn_token_revoked") == 0
     assert visitor.me().status == 200
@@ -284,7 +284,3 @@ def test_a_sign_out_that_could_not_hold_everywhere_is_refused_whole(state: Cut, 
     assert visitor.logout().status == 204
     assert before.me().problem == "session_revoked"
     assert site.sessions(user) == 0
-
-
-def session_of(site: Deployment, user: User) -> str:
-    return str(site.one("SELECT id FROM django_secure_auth_session WHERE user_id = %s", user.id)[0])

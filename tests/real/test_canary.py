@@ -138,9 +138,7 @@ def travel(journey: Journey) -> None:
     assert browser.me().status == 200
 
     # The successor is in use and the grace is over: whoever shows the first token now is a thief.
-    site.rows(
-        "UPDATE django_secure_auth_session SET rotated_at = now() - interval '1 hour' WHERE user_id = %s", user.id
-    )
+    site.end_grace(user)
     site.stop_workers()
     assert stolen.refresh().problem == "refresh_reused"
     assert browser.me().problem == "session_revoked"
@@ -180,7 +178,7 @@ def visit_admin(journey: Journey) -> None:
     assert browser.send("POST", "/admin/login/", form={"otp_code": letter.code}).status == 302
     for model in ("otpchallenge", "session", "trusteddevice", "securityevent"):
         assert browser.send("GET", f"/admin/django_secure_auth/{model}/").status == 200, model
-        (pk,) = site.rows(f"SELECT id FROM django_secure_auth_{model} LIMIT 1")[0]
+        pk = site.first_id(model)
         assert browser.send("GET", f"/admin/django_secure_auth/{model}/{pk}/change/").status == 200, model
 
 
@@ -247,14 +245,11 @@ def found_in(journey: Journey, heap: bytes, *, besides: str = "") -> list[str]:
 
 def test_the_places_hold_what_they_should(journey: Journey) -> None:
     """Without this, a search of nothing would find nothing."""
-    places, (challenge_id,) = (
-        journey.places,
-        journey.site.rows("SELECT id FROM django_secure_auth_otpchallenge WHERE purpose = 'login' LIMIT 1")[0],
-    )
-    assert holds(places["queue with a code to mail"], str(challenge_id))
+    places, challenge_id = journey.places, journey.site.first_id("otpchallenge")
+    assert holds(places["queue with a code to mail"], challenge_id)
     assert holds(places["queue with a code to mail"], "expires")
     assert holds(places["queue with a notice to mail"], "tell_of_reuse")
-    assert str(challenge_id).encode() in places["database"]
+    assert challenge_id.encode() in places["database"]
     assert b"argon2" in places["database"]
     assert b"POST /api/auth/login/" in places["log of web-0"]
     for number in (0, 1):

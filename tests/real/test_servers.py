@@ -77,9 +77,7 @@ def test_the_whole_journey(site: Deployment) -> None:
     assert visitor.refresh().status == 200
     assert visitor.jar[REFRESH] != stolen.jar[REFRESH]
     assert visitor.me().status == 200
-    site.rows(
-        "UPDATE django_secure_auth_session SET rotated_at = now() - interval '1 hour' WHERE user_id = %s", user.id
-    )
+    site.end_grace(user)
     assert stolen.refresh().problem == "refresh_reused"
     assert visitor.me().problem == "session_revoked"
     notice = site.post.wait_for(user.email, count=2)[-1]

@@ -75,11 +75,13 @@ class Visitor:
             headers |= {"X-Forwarded-For": self.address, "X-Forwarded-Proto": "https"}
         if self.jar:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.jar.items())
+        # Django draws a new one at each sign-in to the admin; the cookie's value is as good as the page's.
+        token = self.jar.get("csrftoken", self.csrf_token)
         if method != "GET":
-            headers |= {"Origin": origin, "Referer": f"{origin}/", "X-CSRF-Token": self.csrf_token}
+            headers |= {"Origin": origin, "Referer": f"{origin}/", "X-CSRF-Token": token}
         data = None
         if form is not None:
-            data = urlencode({"csrfmiddlewaretoken": self.csrf_token, **form}).encode()
+            data = urlencode({"csrfmiddlewaretoken": token, **form}).encode()
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         elif body is not None:
             data = json.dumps(body).encode()
