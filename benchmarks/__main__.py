@@ -6,7 +6,9 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +89,22 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         if served is not None:
             versions["Redis"] = machine.redis_version(url_of("redis"))
         result["machine"]["versions"] = {**versions, **result["machine"]["versions"]}
-        for row in ("request", "sign_in", "refresh", "race"):
-            if row in chosen.rows and usable:
-                result[row] = getattr(rows, row)(usable, form, chosen.setups, say)
-            if row == "request" and "http" in chosen.rows and served is not None:
-                result["http"] = rows.http(served, form, chosen.setups, say)
-        if "growth" in chosen.rows and served is not None and form.growth is not None:
-            result["growth"] = rows.growth(folder, form, chosen.setups, say)
-        if "startup" in chosen.rows:
-            result["startup"] = rows.startup(folder, form, chosen.setups, say)
+        tasks: dict[str, Callable[[], dict[str, Any]]] = {
+            "startup": lambda: rows.startup(folder, form, chosen.setups, say)
+        }
+        if usable:
+            for row in ("request", "sign_in", "refresh", "race"):
+                tasks[row] = partial(getattr(rows, row), usable, form, chosen.setups, say)
+        if served is not None:
+            tasks["http"] = partial(rows.http, served, form, chosen.setups, say)
+            if form.growth is not None:
+                tasks["growth"] = partial(rows.growth, folder, form, chosen.setups, say)
+        for row in (row for row in ROWS if row in chosen.rows and row in tasks):
+            try:
+                result[row] = tasks[row]()
+            except Exception as error:  # one row that fails must not take the others along
+                say(f"{row} failed:\n{error}")
+                result.setdefault("failed", []).append(row)
     result["seconds"] = round(time.monotonic() - _started)
     return result
 
@@ -125,7 +134,7 @@ def main() -> int:
     if report.is_noisy(result):
         say("the machine was busy while this ran: see the noise line")
     say("done")
-    return 0
+    return 1 if result.get("failed") else 0
 
 
 if __name__ == "__main__":

@@ -256,6 +256,8 @@ def _machine(result: Result) -> Iterator[str]:
         f"Measured {machine['date']} ({result['form']} form) on {machine['cores']} cores of {machine['cpu']}, "
         f"{machine['system']}: {versions}."
     )
+    if result.get("failed"):
+        yield f"**Rows that failed in this run: {', '.join(result['failed'])}.**"
     noise = (result.get("request") or {}).get("noise")
     if noise:
         words = "; ".join(
@@ -263,7 +265,7 @@ def _machine(result: Result) -> Iterator[str]:
             f"their median, and plain against itself is {figures['plain_again']:.2f} × plain"
             for place, figures in noise.items()
         )
-        yield f"Noise of this run: {words}."
+        yield f"Noise of this run: load average {machine['load']} before it; {words}."
         if is_noisy(result):
             yield "**The machine was busy.** Ratios hold better than times; run it again on a quiet one."
 

@@ -163,6 +163,13 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     A defect is logged with its traceback and announced by Django's `got_request_exception` (error trackers
     and test clients listen to it), and shown to nobody.
     """
+    set_rollback()
+    return answer_exception(exc, context)
+
+
+def answer_exception(exc: Exception, context: dict[str, Any]) -> Response:
+    """The same for a non-atomic view, which has no transaction: under ATOMIC_REQUESTS `set_rollback` would mark the
+    one around it, that of a host's `TestCase`."""
     request: Request = context["request"]
     error = as_error(exc)
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(exc, SecureAuthError):
@@ -170,5 +177,4 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         logger.error("%s at %s (request %s)", type(exc).__name__, bare.path, scope_of(request).request_id, exc_info=exc)
         if isinstance(error, exceptions.InternalError):
             got_request_exception.send(sender=context["view"].__class__ if context.get("view") else None, request=bare)
-    set_rollback()
     return problem_response(error, request)

@@ -18,11 +18,11 @@ from django.core.exceptions import (
     TooManyFieldsSent,
 )
 from django.core.signals import got_request_exception
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django.test import Client, RequestFactory
-from django.urls import path
+from django.urls import path, reverse
 from rest_framework import exceptions as drf
 from rest_framework import permissions, serializers
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
@@ -143,22 +143,25 @@ def plain_view(request: HttpRequest) -> HttpResponse:
     return plain_problem_response(exceptions.NotFound(), request)
 
 
+# Without a transaction around them, whatever the project under test does: these need no database.
+WITHOUT_DATABASE: dict[str, Callable[..., Any]] = {
+    "host/": HostView.as_view(),
+    "json/": JSONOnlyView.as_view(),
+    "slow/": SlowView.as_view(),
+    "slow-no-hint/": NoHintView.as_view(),
+    "sign-in/": NeedsSignIn.as_view(),
+    "digest/": DigestView.as_view(),
+    "session/": SessionView.as_view(),
+    "step-up/": StepUpView.as_view(),
+    "function/": function_view,
+    "plain/": plain_view,
+}
 urlpatterns = [
-    path("host/", HostView.as_view()),
-    path("json/", JSONOnlyView.as_view()),
-    path("slow/", SlowView.as_view()),
-    path("slow-no-hint/", NoHintView.as_view()),
-    path("sign-in/", NeedsSignIn.as_view()),
-    path("digest/", DigestView.as_view()),
-    path("session/", SessionView.as_view()),
-    path("step-up/", StepUpView.as_view()),
     path("half-done/", WritesAndRefuses.as_view()),
-    path("function/", function_view),
-    path("plain/", plain_view),
+    *(path(route, transaction.non_atomic_requests(view)) for route, view in WITHOUT_DATABASE.items()),
 ]
 
-# With DSA_ATOMIC_REQUESTS=1 each of these views is a transaction.
-pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db]
+pytestmark = pytest.mark.urls(__name__)
 
 
 @pytest.fixture(autouse=True)
@@ -346,7 +349,10 @@ def test_validation_errors_of_a_serializer(client: Client) -> None:
 
 
 def test_nested_validation_errors_keep_their_shape(client: Client) -> None:
-    errors = {"lines": [{}, {"amount": ["An integer is required."], "tax": {"rate": ["Too high."]}}], "no": ["Used."]}
+    errors: Any = {
+        "lines": [{}, {"amount": ["An integer is required."], "tax": {"rate": ["Too high."]}}],
+        "no": ["Used."],
+    }
     raised.append(drf.ValidationError(errors))
     assert problem_of(client.get("/host/"))["errors"] == errors
 
@@ -384,7 +390,7 @@ def test_drfs_own_403_for_want_of_a_challenge_stays_one(client: Client) -> None:
     assert (response.status_code, problem_of(response)["code"]) == (403, "permission_denied")
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_a_csrf_refusal_of_drfs_session_authentication(django_user_model: Any) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(django_user_model.objects.create_user("ana", "ana@example.com", "x"))
@@ -482,6 +488,17 @@ def test_without_atomic_requests_the_host_decides_what_stays(client: Client, mon
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", False)
     assert client.get("/half-done/").status_code == 403
     assert Group.objects.filter(name="half-done").exists()
+
+
+@pytest.mark.urls("tests.urls")
+@pytest.mark.django_db
+def test_a_refusal_of_our_own_endpoints_leaves_a_hosts_test_transaction_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are non-atomic, so there is nothing of theirs to roll back: under ATOMIC_REQUESTS it would be the test's."""
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    for name in ("secure_auth:login", "secure_auth:refresh", "secure_auth:otp-resend"):
+        assert Client().post(reverse(name), content_type="application/json").status_code in {400, 401}
+    assert Client().get(reverse("secure_auth:me")).status_code == 401
+    assert not Group.objects.filter(name="a query that works").exists()
 
 
 def test_a_view_inside_a_view_answers_once(rf: RequestFactory) -> None:

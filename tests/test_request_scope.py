@@ -52,6 +52,7 @@ class CrashingView(RefusingView):
         raise RuntimeError
 
 
+@transaction.non_atomic_requests
 def seen(request: HttpRequest) -> HttpResponse:
     scope = current_scope()
     assert scope is not None
@@ -75,8 +76,7 @@ urlpatterns = [
     path("seen-later/", seen_later),
 ]
 
-# With DSA_ATOMIC_REQUESTS=1 each of these views is a transaction.
-pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db]
+pytestmark = pytest.mark.urls(__name__)
 
 
 # --- what a scope says -------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from django_secure_auth.accounts.serializers import (
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.exceptions import InvalidInput, Unauthenticated
-from django_secure_auth.problems import exception_handler, problem_response
+from django_secure_auth.problems import answer_exception, problem_response
 from django_secure_auth.rbac.permissions import RecentlyAuthenticated
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import end_all, end_session
@@ -83,7 +83,7 @@ class AuthView(APIView):
         return serializer
 
     def get_exception_handler(self) -> Any:
-        return exception_handler
+        return answer_exception
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, InvalidInput):

@@ -14,7 +14,7 @@ from django.db import connection
 
 from tests.browser import PASSWORD as PASSWORD
 from tests.browser import make_user
-from tests.races.browser import Browser
+from tests.races.browser import Browser, let_go
 
 # A race that is run once proves little. Each request has a new connection, which the pure Python driver of MariaDB
 # takes a hundred times as long for: fewer rounds there.
@@ -37,6 +37,9 @@ class Server(ThreadedWSGIServer):
     request_queue_size = 256
     daemon_threads = False
     block_on_close = True
+
+    def _close_connections(self) -> None:
+        let_go()
 
 
 @pytest.fixture(autouse=True)

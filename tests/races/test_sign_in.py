@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.core.cache import caches
@@ -14,7 +14,7 @@ from django_secure_auth.kit.rate import Rate
 from django_secure_auth.ratelimit.counter import counter_for
 from django_secure_auth.ratelimit.services import LimitReached, reserve
 from django_secure_auth.sessions.models import Session
-from tests.races.browser import DEVICE, Browser, at_once, statuses
+from tests.races.browser import DEVICE, Browser, at_once, in_threads, statuses
 from tests.races.conftest import PASSWORD, ROUNDS, Configure, email_of, new_user
 
 NewBrowser = Callable[[], Browser]
@@ -126,12 +126,14 @@ def test_a_limit_of_ten_lets_exactly_ten_of_sixty_four_threads_pass(configure: C
 
 
 def _passed(limit: str, part: str) -> int:
-    def attempt(_: int) -> bool:
+    barrier = threading.Barrier(64)
+
+    def attempt() -> bool:
+        barrier.wait()
         try:
             reserve(limit, part)
         except LimitReached:
             return False
         return True
 
-    with ThreadPoolExecutor(64) as pool:
-        return sum(pool.map(attempt, range(64)))
+    return sum(in_threads([attempt] * 64))

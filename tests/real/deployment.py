@@ -215,8 +215,9 @@ class Deployment:
         else:
             command = [
                 "gunicorn", "testproject.wsgi:application", "--bind", f"127.0.0.1:{self.port}", "--log-level", "debug",
-                "--workers", str(workers), "--worker-class", "gthread", "--threads", str(threads), "--no-control-socket",
-                "--graceful-timeout", "5", "--access-logfile", "-", "--access-logformat", 'pid=%(p)s "%(r)s" %(s)s',
+                "--workers", str(workers), "--worker-class", "gthread", "--threads", str(threads),
+                "--no-control-socket", "--graceful-timeout", "5", "--access-logfile", "-",
+                "--access-logformat", 'pid=%(p)s "%(r)s" %(s)s',
             ]  # fmt: skip
         self.web = program = self._start("web", command)
 

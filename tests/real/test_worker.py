@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from functools import cache
 
 import pytest
 
+from django_secure_auth.otp.tasks import LEASE
 from tests.real.conftest import Deploy
 from tests.real.deployment import Deployment, Program, User
 from tests.real.postoffice import Letter
@@ -270,6 +272,10 @@ def test_the_mail_of_a_killed_worker_is_sent_by_another_once(disaster: Disaster,
 @pytest.mark.slow
 def test_two_workers_at_once_send_each_mail_once(disaster: Disaster) -> None:
     assert all(_received(worker) for worker in disaster.heirs)
+    # Who met the other's lease came back at its end, not a whole lease after that.
+    waits = [float(wait) for worker in disaster.heirs for wait in re.findall(r"Retry in ([0-9.]+)s", worker.log)]
+    assert waits
+    assert max(waits) < LEASE.total_seconds()
     for user in disaster.crowd:
         (letter,) = disaster.letters[user.email]
         assert disaster.visitors[user.email].approve(letter.code).status == 200

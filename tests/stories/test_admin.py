@@ -122,6 +122,16 @@ def test_wrong_codes_close_the_challenge(browser: Browser, root: Any) -> None:
     assert not _is_in(browser)
 
 
+def test_a_code_after_the_accounts_budget_is_told(browser: Browser, root: Any) -> None:
+    """R48: here too."""
+    _password(browser, root)
+    OTPBudget.objects.create(user_id=root.pk, wrong_in_a_row=50)
+    response = _code(browser)
+    assert response.status_code == 200
+    assert b"start again" in response.content
+    assert not _is_in(browser)
+
+
 @pytest.mark.parametrize("code", ["", "12345", "1234567", "abcdef", "１２３４５６", " 12345", "12 456"])
 def test_an_ill_formed_code_uses_no_attempt(browser: Browser, root: Any, code: str) -> None:
     """R21: only ASCII digits."""

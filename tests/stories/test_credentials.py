@@ -201,3 +201,13 @@ def test_no_session_of_django_is_made_besides(signed_in: Browser) -> None:
     signed_in.refresh()
     signed_in.me()
     assert "sessionid" not in signed_in.client.cookies
+
+
+@pytest.mark.parametrize("header", [{"Authorization": "Bearer x"}, {"Authorization": "Basic x"}, {"X-API-Key": "k"}])
+def test_no_explicit_credential_refreshes_and_the_cookie_is_no_fallback(
+    signed_in: Browser, header: dict[str, str]
+) -> None:
+    response = signed_in.copy().refresh(headers=header)
+    assert code_of(response) == "token_invalid"
+    assert Session.objects.get().generation == 1
+    assert signed_in.refresh().status_code == 200

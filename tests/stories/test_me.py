@@ -149,3 +149,23 @@ def test_other_methods_are_405(signed_in: Browser, method: str) -> None:
     response = signed_in.request(method, reverse("secure_auth:me"), {})
     assert response.status_code == 405
     assert code_of(response) == "method_not_allowed"
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+def test_an_account_deleted_in_the_moment_of_the_request_is_gone(
+    signed_in: Browser, configure: Configure, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """After the session was asked, and before the profile is read."""
+    if not _has("date_joined"):
+        return
+    configure(PROFILE_FIELDS=["date_joined"])
+    real = views._caller
+
+    def meanwhile(request: Any) -> Any:
+        get_user_model()._default_manager.all().delete()
+        return real(request)
+
+    monkeypatch.setattr(views, "_caller", meanwhile)
+    response = signed_in.request(method, reverse("secure_auth:me"), {} if method == "PATCH" else None)
+    assert response.status_code == 401
+    assert code_of(response) == "session_revoked"

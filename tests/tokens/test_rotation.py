@@ -17,7 +17,7 @@ from django_secure_auth.sessions.services import end_session, open_session
 from django_secure_auth.tokens import services
 from django_secure_auth.tokens.services import issue, rotate
 from django_secure_auth.tokens.tasks import tell_of_reuse
-from tests.browser import make_user
+from tests.browser import make_user, named
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -90,6 +90,25 @@ def test_two_rotations_in_between_are_a_theft(session: Session, request_: Any, m
     _meanwhile(monkeypatch, twice)
     with pytest.raises(RefreshReused):
         rotate(token, request=request_)
+
+
+def test_a_theft_that_another_replay_has_ended_is_told_once(
+    session: Session, request_: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two replays at once: the one whose UPDATE hits tells, and both are refused."""
+    token = issue(session).refresh
+    rotate(rotate(token, request=request_).tokens.refresh, request=request_)
+    real = services.end_session
+
+    def lost(pk: Any, **kwargs: Any) -> bool:
+        assert real(pk, **kwargs)
+        return real(pk, **kwargs)
+
+    monkeypatch.setattr(services, "end_session", lost)
+    with pytest.raises(RefreshReused):
+        rotate(token, request=request_)
+    assert not mail.outbox
+    assert not named("authn_token_reuse")
 
 
 def test_generations_decide_and_not_times(session: Session, request_: Any, clock: Any) -> None:
