@@ -94,7 +94,7 @@ def cache_url(shape: Shape, scratch: Path) -> str:
 def environment(shape: Shape, scratch: Path) -> dict[str, str]:
     foreign = {"DATABASE_URL", "CACHE_URL", "DJANGO_SETTINGS_MODULE", "PYTEST_ADDOPTS"}
     env = {name: value for name, value in os.environ.items() if name not in foreign and not name.startswith("DSA_")}
-    env |= {"PYTHONDONTWRITEBYTECODE": "1", "DSA_TEST_DB_FILE": str(scratch / "test.sqlite3"), **shape.env}
+    env |= {"DSA_TEST_DB_FILE": str(scratch / "test.sqlite3"), **shape.env}
     if shape.postgres:
         env["DATABASE_URL"] = f"{reachable.url_of('postgres')}/secure_auth_{CHECKOUT}_{shape.name.replace('-', '_')}"
     if shape.shared_cache:

@@ -25,6 +25,10 @@ def _has(field: str) -> bool:
     return True
 
 
+def _is_writable(field: str) -> bool:
+    return _has(field) and bool(getattr(get_user_model()._meta.get_field(field), "editable", False))
+
+
 @pytest.fixture
 def signed_in(browser: Browser) -> Browser:
     make_user()
@@ -119,14 +123,12 @@ def test_no_profile_at_all(signed_in: Browser, configure: Configure) -> None:
 
 
 def test_a_profile_write_does_not_bring_old_privileges_back(
-    signed_in: Browser, configure: Configure, monkeypatch: pytest.MonkeyPatch
+    signed_in: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An administrator deactivates the account while its own profile is being saved: what the request had read of
     the account a moment ago must not be written again."""
-    field = "first_name" if _has("first_name") else "date_joined" if _has("date_joined") else ""
-    if not field:
-        return
-    configure(PROFILE_FIELDS=[field])
+    if not _has("first_name"):
+        return  # this user model has no field that its owner may write
     user = get_user_model()._default_manager.get()
     change_user(user, is_staff=True, is_superuser=True)
     real = views.profile_serializer
@@ -136,12 +138,10 @@ def test_a_profile_write_does_not_bring_old_privileges_back(
         return real()
 
     monkeypatch.setattr(views, "profile_serializer", meanwhile)
-    value = "Ana" if field == "first_name" else "2020-01-01T00:00:00Z"
-    assert signed_in.patch("me", {field: value}).status_code == 200
+    assert signed_in.patch("me", {"first_name": "Ana"}).status_code == 200
     fresh: Any = get_user_model()._default_manager.get()
     assert (fresh.is_active, fresh.is_staff, fresh.is_superuser) == (False, False, False)
-    if field == "first_name":
-        assert fresh.first_name == "Ana"
+    assert fresh.first_name == "Ana"
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
