@@ -34,4 +34,4 @@ class SecureAdminConfig(admin_apps.AdminConfig):
     """Put it into INSTALLED_APPS in the place of `django.contrib.admin`: staff then sign in with a code."""
 
     default = False
-    default_site = "django_secure_auth.accounts.admin.SecureAdminSite"
+    default_site = "django_secure_auth.staff.admin.SecureAdminSite"

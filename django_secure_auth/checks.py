@@ -175,7 +175,7 @@ def _find_installation() -> Iterable[CheckMessage]:
 
 def _admin_asks_for_codes() -> bool:
     site = getattr(apps.get_app_config("admin"), "default_site", "")
-    return bool(site == "django_secure_auth.accounts.admin.SecureAdminSite")
+    return bool(site == "django_secure_auth.staff.admin.SecureAdminSite")
 
 
 def _find_production() -> Iterable[CheckMessage]:

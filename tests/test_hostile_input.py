@@ -223,7 +223,7 @@ def test_each_method_of_each_endpoint_has_a_documented_answer(limits_off: None, 
 @pytest.mark.control("ASVS-2.4.1")
 def test_a_large_body_is_refused_before_it_is_read(limits_off: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """R29: a megabyte of password reaches no hasher."""
-    monkeypatch.setattr("django_secure_auth.accounts.services.authenticate", None)
+    monkeypatch.setattr("django_secure_auth.passwords.services.authenticate", None)
     browser = Browser()
     body = json.dumps({"email": "ana@example.com", "password": "x" * 1_000_000})
     response = browser.post("login", body)

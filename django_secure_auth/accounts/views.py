@@ -19,7 +19,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from django_secure_auth.accounts import cookies, services
+from django_secure_auth.accounts import services
 from django_secure_auth.accounts.serializers import (
     ApproveInBodySerializer,
     ApproveSerializer,
@@ -40,6 +40,7 @@ from django_secure_auth.rbac.permissions import RecentlyAuthenticated
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import end_all, end_session
 from django_secure_auth.strict.parsers import EmptyFormParser, StrictJSONParser
+from django_secure_auth.tokens import cookies
 from django_secure_auth.tokens.authentication import (
     Credentials,
     JWTCookieAuthentication,

@@ -31,6 +31,7 @@ from django_secure_auth.mail import deliver
 from django_secure_auth.otp.models import OTPBudget, OTPChallenge, TrustedDevice
 from django_secure_auth.otp.policy import current_key, is_right_code
 from django_secure_auth.otp.tasks import send_code
+from django_secure_auth.ratelimit.services import reserve
 from django_secure_auth.request_scope import AnyRequest, scope_of
 from django_secure_auth.sessions.models import password_fingerprint
 from django_secure_auth.sessions.services import device_label
@@ -65,8 +66,9 @@ def start(
 ) -> Started:
     """Open a challenge and have its code mailed after commit.
 
-    Raises PolicyRejected (no address), RateLimited (the account's budget of wrong codes is used up) or
-    DeliveryUnavailable (the broker or mail server is away; no challenge stays open).
+    Raises PolicyRejected (no address), LimitReached (too many codes for this account), RateLimited (the account's
+    budget of wrong codes is used up) or DeliveryUnavailable (the broker or mail server is away; no challenge stays
+    open).
     """
     address = str(getattr(user, user.get_email_field_name(), "") or "")
     if not address:
@@ -79,6 +81,7 @@ def start(
                 "otp_account", quota=conf.OTP_ACCOUNT_ATTEMPTS, window=_BUDGET_HINT, wait=_BUDGET_HINT
             ),
         )
+    reserve("otp", str(user.pk), request=request)
     now = timezone.now()
     scope = scope_of(request)
     secret = new_secret()
@@ -196,6 +199,7 @@ def resend(challenge: OTPChallenge, *, request: AnyRequest) -> OTPChallenge:
 
     Raises ChallengeInvalid, DeliveryUnavailable, or RateLimited (too early, or sent often enough).
     """
+    reserve("otp", str(challenge.user_id), request=request)
     now = timezone.now()
     moved = (
         OTPChallenge.objects.open(now)

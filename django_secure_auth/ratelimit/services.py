@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 from django.core.cache import BaseCache, caches
 
+from django_secure_auth.audit import events
+from django_secure_auth.audit.services import record
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import RateLimited, StateUnavailable, rate_limit_headers
 from django_secure_auth.kit.rate import Rate
 from django_secure_auth.ratelimit.counter import Counter, counter_for, put_back, take
+from django_secure_auth.request_scope import AnyRequest, plain_request
 
 logger = logging.getLogger("django_secure_auth")
 
@@ -24,29 +27,29 @@ class Reservation:
 
 
 class LimitReached(RateLimited):
-    """429 with its headers. `limit` names the limit; `is_first` is True once per counter and window."""
+    """429 with its headers; `limit` names the limit."""
 
-    def __init__(self, limit: str, counter: Counter, *, is_first: bool) -> None:
+    def __init__(self, limit: str, counter: Counter) -> None:
         rate = counter.rate
         super().__init__(
             headers=rate_limit_headers(limit, quota=rate.limit, window=rate.seconds, wait=counter.seconds_left)
         )
         self.limit = limit
-        self.is_first = is_first
 
 
 def _cache() -> BaseCache:
     return caches[conf.RATE_LIMIT_CACHE]
 
 
-def reserve(limit: str, *parts: str, fail_open: bool = False) -> Reservation | None:
+def reserve(limit: str, *parts: str, request: AnyRequest | None = None, fail_open: bool = False) -> Reservation | None:
     """Count one attempt against `RATE_LIMITS[limit]` for `parts`; exactly that many pass in a window.
 
     Counted first, judged then: of a hundred parallel attempts at a limit of ten, ten get a number up to
     ten. An attempt over the limit is taken back at once, so that hammering neither prolongs a block nor
     swallows what a success gives back.
 
-    Raises LimitReached, and StateUnavailable when the cache is away (with `fail_open`, None is returned).
+    The first refusal of a window is written to the trail. Raises LimitReached, and StateUnavailable when the cache is
+    away (with `fail_open`, None is returned).
     """
     counter = counter_for(limit, parts, Rate.parse(conf.RATE_LIMITS[limit]))
     try:
@@ -60,7 +63,10 @@ def reserve(limit: str, *parts: str, fail_open: bool = False) -> Reservation | N
         if fail_open:
             return None
         raise StateUnavailable from error
-    raise LimitReached(limit, counter, is_first=bool(is_first))
+    if is_first:
+        endpoint = plain_request(request).path if request is not None else ""
+        record(events.RATE_LIMIT, request=request, endpoint=endpoint, limit=limit)
+    raise LimitReached(limit, counter)
 
 
 def give_back(*reservations: Reservation | None) -> None:

@@ -1,8 +1,7 @@
-"""The stories' services where no browser reaches: look-ups, parallel checks, deletions in the very moment, purge."""
+"""The stories' services where no browser reaches: deletions in the very moment, purge."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,7 +12,6 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from django_secure_auth.accounts import services
-from django_secure_auth.accounts.models import CanonicalEmailField
 from django_secure_auth.accounts.tasks import purge
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.otp.models import OTPChallenge
@@ -22,43 +20,6 @@ from tests.browser import Browser, code_of, make_user, named, trust
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Configure = Callable[..., None]
-
-
-def test_a_canonical_column_is_asked_by_its_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    user = make_user()
-    model = get_user_model()
-    column: Any = model._meta.get_field(model.get_email_field_name())
-    if not isinstance(column, CanonicalEmailField):
-        monkeypatch.setattr(services, "CanonicalEmailField", type(column))
-    assert services.find_account(" Ana@Example.COM") == user
-
-
-def test_one_password_check_of_an_account_at_a_time(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    """R8: parallel guesses neither slip past a limit nor burn every core."""
-    make_user()
-    monkeypatch.setattr(services, "_WAIT_SECONDS", 0.05)
-    with services._one_check_at_a_time("ana@example.com"):
-        response = browser.login()
-    assert response.status_code == 429
-    assert {"Retry-After", "RateLimit-Policy", "RateLimit"} <= set(response.headers)
-    assert browser.login().status_code == 202
-
-
-def test_a_second_check_waits_for_the_first(browser: Browser) -> None:
-    make_user()
-    inside, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with services._one_check_at_a_time("ana@example.com"):
-            inside.set()
-            done.wait(0.3)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    inside.wait(5)
-    assert browser.login().status_code == 202
-    done.set()
-    thread.join()
 
 
 def test_an_account_deleted_in_the_moment_of_sign_in_is_not_there(
@@ -90,37 +51,6 @@ def test_another_failure_of_the_database_is_not_taken_for_a_deletion(
     assert response.status_code == 503
     assert code_of(response) == "state_unavailable"
     assert "the database is away" not in response.content.decode()
-
-
-def test_a_hash_of_a_hasher_that_is_gone_is_nobodys_password(browser: Browser) -> None:
-    make_user()
-    get_user_model()._default_manager.update(password="gone$1$salt$hash")
-    assert code_of(browser.login()) == "invalid_credentials"
-
-
-def test_a_password_that_changes_in_the_moment_of_sign_in_keeps_no_session(
-    browser: Browser, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The stored hash is another one after `authenticate()`, and it is not a re-hash: the sessions end."""
-    user = make_user()
-    trust(browser, user)
-    browser.login()
-    old = Session.objects.alive().get()
-    real = services.authenticate
-
-    def changed(*args: Any, **kwargs: Any) -> Any:
-        found = real(*args, **kwargs)
-        if found is not None:
-            found.set_password("somebody else's choice")
-            found.save()
-        return found
-
-    monkeypatch.setattr(services, "authenticate", changed)
-    monkeypatch.setattr(services, "check_password", lambda *_: False)
-    Browser().login()
-    fingerprint = Session.objects.get(pk=old.pk).password_fingerprint
-    assert fingerprint == old.password_fingerprint
-    assert code_of(browser.me()) == "session_revoked"
 
 
 def test_purge_keeps_the_rest(browser: Browser, configure: Configure) -> None:

@@ -13,10 +13,10 @@ import pytest
 from django.core import mail
 from django.db.models import F
 
-from django_secure_auth.accounts.cookies import mount_point
 from django_secure_auth.conf import secret_ring
 from django_secure_auth.kit.opaque import derive_refresh_token
 from django_secure_auth.sessions.models import Session
+from django_secure_auth.tokens.cookies import mount_point
 from tests.browser import Browser, change_user, cleared, code_of, cookie, is_signed_in, make_user, named, session_of
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -13,10 +13,10 @@ from django.core import mail
 from django.http import HttpRequest
 from django.utils import timezone
 
-from django_secure_auth.accounts.cookies import mount_point
 from django_secure_auth.conf import conf
 from django_secure_auth.otp.models import OTPChallenge, TrustedDevice
 from django_secure_auth.sessions.models import Session
+from django_secure_auth.tokens.cookies import mount_point
 from tests.browser import (
     PASSWORD,
     Browser,

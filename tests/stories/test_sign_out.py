@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from django_secure_auth.accounts.cookies import mount_point
 from django_secure_auth.sessions.models import Session
+from django_secure_auth.tokens.cookies import mount_point
 from tests.browser import Browser, cleared, code_of, cookie, is_signed_in, make_user, named, session_of
 
 pytestmark = pytest.mark.django_db(transaction=True)

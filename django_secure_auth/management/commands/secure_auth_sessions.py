@@ -11,7 +11,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from django_secure_auth.accounts.services import find_account
+from django_secure_auth.passwords.services import find_account
 from django_secure_auth.sessions.models import Session, SessionQuerySet
 from django_secure_auth.sessions.services import end_session
 

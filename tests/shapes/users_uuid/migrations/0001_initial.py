@@ -6,6 +6,7 @@ import django.utils.timezone
 from django.db import migrations, models
 
 import django_secure_auth.accounts.models
+import django_secure_auth.passwords.fields
 
 
 class Migration(migrations.Migration):
@@ -32,7 +33,7 @@ class Migration(migrations.Migration):
                 ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 (
                     "email",
-                    django_secure_auth.accounts.models.CanonicalEmailField(
+                    django_secure_auth.passwords.fields.CanonicalEmailField(
                         max_length=254, unique=True, verbose_name="email address"
                     ),
                 ),

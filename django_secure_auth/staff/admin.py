@@ -20,15 +20,15 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
 
-from django_secure_auth.accounts import cookies
-from django_secure_auth.accounts.services import prove_password, reserve_attempt, start_code
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import InvalidCredentials, OTPInvalid, SecureAuthError
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.otp import services as otp
+from django_secure_auth.passwords.services import prove_password, reserve_attempt
 from django_secure_auth.ratelimit.services import give_back
+from django_secure_auth.tokens import cookies
 
 PURPOSE = "admin"
 _APPROVED = "_secure_auth_approved"
@@ -91,7 +91,7 @@ class SecureAdminSite(AdminSite):
         user = form.get_user()  # staff, or the form would have refused: they always need a code
         otp.close(cookies.read_cookie(request, "challenge"), reason="replaced")
         try:
-            started = start_code(request, user, purpose=PURPOSE, amr=["pwd"])
+            started = otp.start(user, purpose=PURPOSE, request=request, amr=["pwd"])
         except SecureAuthError as refusal:
             form.add_error(None, str(refusal.detail))
             return self._page(request, form=form)

@@ -1,0 +1,142 @@
+"""The password: whose it is, how often it may be guessed, and whether it is right."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import unicodedata
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from zlib import crc32
+
+from django.contrib.auth import authenticate, get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.hashers import check_password, get_hasher, identify_hasher
+from django.db import router, transaction
+from django.db.models import Q
+
+from django_secure_auth.audit import events
+from django_secure_auth.audit.services import record
+from django_secure_auth.exceptions import InvalidCredentials, RateLimited, rate_limit_headers
+from django_secure_auth.kit.client_ip import address_prefix
+from django_secure_auth.kit.identifiers import canonical_identifier
+from django_secure_auth.passwords.fields import CanonicalEmailField
+from django_secure_auth.ratelimit.services import Reservation, reserve
+from django_secure_auth.request_scope import AnyRequest, plain_request, scope_of
+from django_secure_auth.sessions.models import Session
+from django_secure_auth.sessions.services import rehash
+
+_LOOKALIKES = 1000
+"""How many addresses a collation may hold for one: so many that nobody hides an account behind look-alikes."""
+
+
+def find_account(typed: str) -> AbstractBaseUser | None:
+    """Return the account of an e-mail address, in one query whether it exists or not.
+
+    A collation may find more than the canonical form allows (`ádmin` for `admin`), and old tables hold twins
+    that differ in case: then only an exact match counts, and at most one.
+    """
+    model = get_user_model()
+    name = model.get_email_field_name()
+    identifier = canonical_identifier(typed)
+    if isinstance(model._meta.get_field(name), CanonicalEmailField):
+        wanted = Q(**{name: identifier})
+    else:
+        wanted = Q(**{f"{name}__iexact": identifier}) | Q(**{name: typed})
+    found = [
+        user
+        for user in model._default_manager.filter(wanted)[:_LOOKALIKES]
+        if canonical_identifier(getattr(user, name) or "") == identifier
+    ]
+    if len(found) > 1:
+        found = [user for user in found if getattr(user, name) == typed]
+    return found[0] if len(found) == 1 else None
+
+
+# One password check of an account at a time in each process: parallel guesses neither slip past a limit nor
+# burn every core. Striped by hash, so that the memory is bounded and unknown accounts wait alike.
+_STRIPES = [threading.Lock() for _ in range(256)]
+_WAIT_SECONDS = 10.0
+
+
+@contextmanager
+def _one_check_at_a_time(identifier: str) -> Iterator[None]:
+    lock = _STRIPES[crc32(identifier.encode("utf-8", "surrogatepass")) % len(_STRIPES)]
+    if not lock.acquire(timeout=_WAIT_SECONDS):
+        raise RateLimited(headers=rate_limit_headers("login_in_flight", quota=1, window=1, wait=1))
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def reserve_attempt(request: AnyRequest, identifier: str, *, device: str | None) -> tuple[Reservation | None, ...]:
+    """Count a sign-in attempt before it is judged. `device` is the secret of a device trusted for this account.
+
+    A trusted device has a budget of its own, which no stranger can use up; all strangers share one for each
+    account, and one for each address. Raises LimitReached, or StateUnavailable: sign-in fails closed.
+    Source: OWASP "Slow down online guessing attacks with device cookies"; ASVS 6.3.1.
+    """
+    if device is not None:
+        return (reserve("login_device", identifier, device, request=request),)
+    address = address_prefix(scope_of(request).ip_address)
+    return (
+        reserve("login_address", address, request=request),
+        reserve("login_account", identifier, request=request),
+    )
+
+
+def prove_password(
+    request: AnyRequest, found: AbstractBaseUser | None, password: str, *, identifier: str
+) -> AbstractBaseUser:
+    """Let the authentication backends judge a password; the same work when there is no such account.
+
+    Only `authenticate()` decides, so that a backend which refuses somebody is obeyed. For an unknown account it
+    is asked for a name that nobody has, and hashes all the same. Raises InvalidCredentials.
+    """
+    name = found.get_username() if found is not None else secrets.token_hex(16)
+    with _one_check_at_a_time(identifier), _upgrade_at_once(found):
+        user = _authenticate(request, name, password)
+        if user is not None and found is not None and user.password != found.password:
+            _keep_sessions(user, found, password)
+    if user is None or found is None or user.pk != found.pk:
+        reason = "unknown" if found is None else "wrong_password" if found.is_active else "inactive"
+        record(events.LOGIN_FAIL, request=request, user=found, reason=reason)
+        raise InvalidCredentials
+    return user
+
+
+def _upgrade_at_once(found: AbstractBaseUser | None) -> AbstractContextManager[None]:
+    """A better hash and the sessions' knowledge of it are committed together, or other tabs meet the one without
+    the other and are refused. Only where a hash is outdated: else no transaction is open while it is computed."""
+    if found is None or not _is_outdated(found.password):
+        return nullcontext()
+    atomic: AbstractContextManager[None] = transaction.atomic(using=router.db_for_write(Session))
+    return atomic
+
+
+def _is_outdated(encoded: str) -> bool:
+    try:
+        hasher = identify_hasher(encoded)
+    except ValueError:  # unusable, or made by a hasher that is no longer installed
+        return False
+    return hasher.algorithm != get_hasher().algorithm or hasher.must_update(encoded)
+
+
+def _keep_sessions(user: AbstractBaseUser, found: AbstractBaseUser, password: str) -> None:
+    # Stored anew while signing in. It is the same password only if the old hash says so: somebody may have
+    # changed it in this very moment.
+    forms = dict.fromkeys((unicodedata.normalize("NFC", password), password))
+    if user.pk == found.pk and any(check_password(form, found.password) for form in forms):
+        rehash(user, old_hash=found.password)
+
+
+def _authenticate(request: AnyRequest, name: str, password: str) -> AbstractBaseUser | None:
+    field = get_user_model().USERNAME_FIELD
+    bare = plain_request(request)
+    normal = unicodedata.normalize("NFC", password)
+    user = authenticate(bare, **{field: name, "password": normal})
+    if user is None and normal != password:
+        # Set elsewhere, where nothing was normalised. Depends on what was typed only, so it tells nothing.
+        user = authenticate(bare, **{field: name, "password": password})
+    return user
