@@ -164,7 +164,7 @@ def test_headers_and_problems_need_no_table() -> None:
         import django, sys
         settings.configure(INSTALLED_APPS=[], SECRET_KEY="x")
         django.setup()
-        import django_secure_auth.headers.middleware, django_secure_auth.ratelimit.services
+        import django_secure_auth.headers.middleware, django_secure_auth.ratelimit.counter
         tables = [name for name in sys.modules if name.startswith("django_secure_auth.") and name.endswith(".models")]
         assert not tables, tables
     """

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -40,9 +40,10 @@ class Event:
     is_free: bool = False
     """It costs the sender nothing: rows are bounded for each address, log lines are not."""
 
-    @property
-    def severity(self) -> str:
-        return SEVERITY[self.kind]
+    severity: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "severity", SEVERITY[self.kind])
 
 
 LOGIN_SUCCESS = Event("authn_login_success", Kind.AUTH_SUCCESS, "Signed in")
