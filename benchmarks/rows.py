@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import socket
 import subprocess
@@ -76,13 +77,27 @@ def spread(values: list[float]) -> float:
 
 def ratio(values: list[float], to: list[float]) -> float:
     """Median of the rounds' own ratios: what slows a whole round down cancels out."""
-    return median(value / base for value, base in zip(values, to, strict=True))
+    return median(ratios(values, to))
+
+
+def between(values: list[float]) -> tuple[float, float]:
+    """Bounds of the median, at 95 % (order statistics; nothing is assumed of the distribution)."""
+    ordered = sorted(values)
+    half = 0.98 * math.sqrt(len(ordered))
+    low = max(0, math.floor(len(ordered) / 2 - half))
+    high = min(len(ordered) - 1, math.ceil(len(ordered) / 2 + half) - 1)
+    return ordered[low], ordered[max(low, high)]
+
+
+def ratios(values: list[float], to: list[float]) -> list[float]:
+    return [value / base for value, base in zip(values, to, strict=True)]
 
 
 def _figures(samples: Samples, name: str, *, base: str | None = None) -> dict[str, float]:
     figures = {"us": median(samples[name]), "spread": spread(samples[name])}
     if base is not None:
         figures["ratio"] = ratio(samples[name], samples[base])
+        figures["low"], figures["high"] = between(ratios(samples[name], samples[base]))
     return figures
 
 
@@ -126,6 +141,8 @@ def request(stores: Iterable[Store], form: Form, only: Iterable[str], say: Say) 
             result["noise"][place] = {
                 "plain_spread": spread(here["plain"]),
                 "plain_again": ratio(here["plain again"], here["plain"]),
+                # Plain waits for no other process, and cannot show how long others had to.
+                "widest": max(spread(values) for values in here.values()),
             }
     return result
 
@@ -133,7 +150,7 @@ def request(stores: Iterable[Store], form: Form, only: Iterable[str], say: Say) 
 def _effects(store: Store, workers: dict[str, Worker]) -> dict[str, dict[str, str]]:
     """Change something, then ask with what was given out before. Shared caches: another process changes it."""
     asked = {name: worker for name, worker in workers.items() if name != "plain"}
-    visitors = {(name, what): worker.ask("visit") for name, worker in asked.items() for what in CHANGES}
+    visitors: dict[tuple[str, str], Any] = {}
     outcome: dict[str, dict[str, str]] = defaultdict(dict)
     pending = []
     with ExitStack() as stack:
@@ -141,8 +158,9 @@ def _effects(store: Store, workers: dict[str, Worker]) -> dict[str, dict[str, st
             others = asked
         else:
             others = stack.enter_context(store.workers([worker.setup for worker in asked.values()]))
-        for (name, what), visitor in visitors.items():
-            asked[name].ask("get", visitor=visitor)
+        for name, what in ((name, what) for name in asked for what in CHANGES):
+            # Right before the change: an older copy might have run out, and a late refusal would look prompt.
+            visitor = visitors[name, what] = asked[name].ask("visit")
             others[name].ask("change", what=what, visitor=visitor)
             if asked[name].ask("get", visitor=visitor) == 200:
                 pending.append((name, what))
@@ -180,7 +198,11 @@ def http(store: Store, form: Form, only: Iterable[str], say: Say) -> dict[str, A
         "refused": refused,
         "noise": spread(samples["plain"]),
         "setups": {
-            name: {"per_second": median(values), "share": ratio(values, samples["plain"])}
+            name: {
+                "per_second": median(values),
+                "share": ratio(values, samples["plain"]),
+                "between": between(ratios(values, samples["plain"])),
+            }
             for name, values in ((setup.name, samples[setup.name]) for setup in setups)
         },
     }
@@ -264,7 +286,11 @@ def _slow(
                     asked[place, extra[name]] = _asking(worker, extra[name], form.slow_calls)
         samples: Any = interleave(asked, form.slow_rounds)
         for (place, name), values in samples.items():
-            result.setdefault(place, {})[name] = {"us": median(values), "spread": spread(values)}
+            result.setdefault(place, {})[name] = {
+                "us": median(values),
+                "spread": spread(values),
+                "between": between(values),
+            }
         for place, group in workers.items():
             for name, worker in group.items():
                 result[place][name] |= _count(worker, row)
@@ -315,6 +341,7 @@ def growth(folder: Path, form: Form, only: Iterable[str], say: Say) -> dict[str,
             result[what] = {
                 "us": [median(samples[small]), median(samples[large])],
                 "ratio": ratio(samples[large], samples[small]),
+                "between": between(ratios(samples[large], samples[small])),
             }
     return result
 

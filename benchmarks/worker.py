@@ -186,6 +186,11 @@ class Worker:
         step = self._steps()[what]
         for _ in range(_SIGN_IN_USERS + 2):
             step()
+        if "STATE_MAX_AGE" in self.setup.package:
+            # Past the first second after the database was read: what holds there need not hold for the rest.
+            time.sleep(1.2)
+            for _ in range(3):
+                step()
         with counted() as tally:
             step()
         return {"queries": tally.queries, "trips": tally.trips}

@@ -77,16 +77,17 @@ def rfc3339(moment: datetime) -> str:
 
 
 def profile_fields() -> tuple[str, ...]:
-    """Return the fields of `PROFILE_FIELDS` that the user model has."""
+    """Return the fields of `PROFILE_FIELDS` that the user model has; relations are no profile."""
     model = get_user_model()
 
-    def exists(name: str) -> bool:
+    def is_plain(name: str) -> bool:
         try:
-            return bool(model._meta.get_field(name).concrete)
+            field = model._meta.get_field(name)
         except FieldDoesNotExist:
             return False
+        return bool(field.concrete and not field.is_relation)
 
-    return tuple(name for name in conf.PROFILE_FIELDS if exists(name))
+    return tuple(name for name in conf.PROFILE_FIELDS if is_plain(name))
 
 
 def profile_serializer() -> type[serializers.Serializer[Any]]:

@@ -58,14 +58,15 @@ def take(cache: BaseCache, counter: Counter) -> int:
     Raises whatever the cache raises when it is away, and ConnectionError when it lost what it was told.
     """
     for _ in range(_TRIES):
-        if cache.add(counter.key, 1, counter.lifetime):
-            return 1
+        # The increment first: but for the first attempt of a window it is the only call.
         try:
             count = cache.incr(counter.key)
         except ValueError:
-            continue  # it was there a moment ago: evicted, so begin again
+            count = None  # nobody has counted yet, or it was evicted
         if isinstance(count, int):
             return count
+        if cache.add(counter.key, 1, counter.lifetime):
+            return 1
     raise ConnectionError("The rate-limit cache does not keep its counters.")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
@@ -66,9 +66,12 @@ class SessionAdmin(_SessionAdmin):
         text = ngettext("%d session was ended.", "%d sessions were ended.", ended) % ended
         self.message_user(request, text, messages.SUCCESS)
 
-    def get_actions(self, request: HttpRequest) -> dict[str, object]:  # type: ignore[override]  # stub: exact tuple
+    def get_actions(  # type: ignore[override]  # stub: exact tuple
+        self, request: HttpRequest, action_location: Any = None
+    ) -> dict[str, object]:
         # Deleting a row would erase who was signed in; ending keeps it until the purge.
-        actions = super().get_actions(request)
+        place = {} if action_location is None else {"action_location": action_location}  # Django 6.1
+        actions = super().get_actions(request, **place)
         return {name: action for name, action in actions.items() if name != "delete_selected"}
 
     def has_add_permission(self, request: HttpRequest) -> bool:

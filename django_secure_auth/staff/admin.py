@@ -28,6 +28,7 @@ from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.otp import services as otp
 from django_secure_auth.passwords.services import prove_password, reserve_attempt
 from django_secure_auth.ratelimit.services import give_back
+from django_secure_auth.strict.fields import MAX_PASSWORD_POINTS
 from django_secure_auth.tokens import cookies
 
 PURPOSE = "admin"
@@ -42,6 +43,8 @@ class LimitedAuthenticationForm(AdminAuthenticationForm):
         name, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
         if name is None or not password or self.request is None:
             return self.cleaned_data
+        if len(password) > MAX_PASSWORD_POINTS:  # nobody makes us hash a megabyte, here either
+            raise self.get_invalid_login_error()
         model = get_user_model()
         found = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first()
         # One budget for each account, whether somebody guesses here by its name or at the API by its address.

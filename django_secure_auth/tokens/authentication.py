@@ -88,10 +88,7 @@ class JWTCookieAuthentication(BaseAuthentication):
         token = access_cookie(request)
         if token is None:
             return None
-        accepted = self._accept(request, token, kind="cookie")
-        if request.method not in _SAFE_METHODS:
-            enforce_csrf(request)
-        return accepted
+        return self._accept(request, token, kind="cookie")
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
@@ -102,6 +99,8 @@ class JWTCookieAuthentication(BaseAuthentication):
         user = state.user()
         if str(user.pk) != claims.user_id:
             raise TokenInvalid
+        if kind == "cookie" and request.method not in _SAFE_METHODS:
+            enforce_csrf(request)  # before the touch: a forged write keeps no session alive
         if not getattr(_view_of(request), "secure_auth_background", False):
             touch(claims.session_id, state, generation=claims.generation)
         credentials = Credentials(claims.session_id, state.amr, datetime.fromtimestamp(state.auth_time, UTC), kind)

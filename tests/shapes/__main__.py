@@ -30,8 +30,11 @@ ROOT = reachable.ROOT
 AT_ONCE = 2
 QUICK = "not slow and not services and not nightly"
 STORIES = ("tests/stories", "tests/shapes")
-# What the interpreter and Django's series can change, beyond the stories; races and real servers do not belong here.
-NOT_FOR_A_SERIES = ("tests/races", "tests/real", "tests/testproject")
+# What an interpreter and a series of Django can change, beyond the stories: no races, no real servers, no files.
+NOT_FOR_A_SERIES = (
+    *("tests/races", "tests/real", "tests/testproject"),
+    *("tests/test_docs.py", "tests/test_project.py", "tests/test_readme_commands.py"),
+)
 # Redis databases of these shapes alone: a clean slate before each test is FLUSHDB.
 REDIS_DATABASES = {"state-cache": 10, "postgres-uuid": 11}
 CHECKOUT = sha256(str(ROOT).encode()).hexdigest()[:8]

@@ -82,7 +82,7 @@ def test_a_device_that_is_trusted_for_the_api_needs_a_code_here(browser: Browser
 
 def test_a_huge_password_reaches_no_hasher(browser: Browser, root: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """R29: at the admin's door too."""
-    monkeypatch.setattr("django_secure_auth.accounts.services.authenticate", None)
+    monkeypatch.setattr("django_secure_auth.passwords.services.authenticate", None)
     for password in ("x" * 257, "x" * 1_000_000, "\U0001f600" * 257):
         response = _password(browser, root, password)
         assert response.status_code == 200
