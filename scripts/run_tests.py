@@ -216,15 +216,29 @@ def sqlite(run: Run, name: str) -> Tally:
     return measured(pytest("-m", ordinary(run), run=run, workers=2), run=run, stage=name, DSA_TEST_DB_FILE=file)
 
 
+# What no database decides: once is enough.
+WITHOUT_DATABASE = (
+    "tests/kit",
+    "tests/strict",
+    "tests/testproject",
+    "tests/test_docs.py",
+    "tests/test_project.py",
+    "tests/test_public_paths.py",
+    "tests/test_settings.py",
+)
+
+
 def postgres(run: Run, name: str) -> Tally:
     url = f"{reachable.url_of('postgres')}/secure_auth_{CHECKOUT}"
-    return measured(pytest("-m", ordinary(run), run=run, workers=2), run=run, stage=name, DATABASE_URL=url)
+    left_out = [f"--ignore={path}" for path in WITHOUT_DATABASE]
+    arguments = pytest("-m", ordinary(run), *left_out, run=run, workers=2)
+    return measured(arguments, run=run, stage=name, DATABASE_URL=url)
 
 
 def mariadb(run: Run, name: str) -> Tally:
-    """What depends on the database: the stories and the races."""
+    """What depends on the database: the stories. The races run there in the services' stage."""
     url = f"{reachable.url_of('mariadb')}/secure_auth_{CHECKOUT}"
-    arguments = pytest("-m", ordinary(run), *existing("tests/stories", "tests/races"), run=run, workers=2)
+    arguments = pytest("-m", ordinary(run), *existing("tests/stories"), run=run, workers=2)
     return measured(arguments, run=run, stage=name, may_be_empty=True, DATABASE_URL=url)
 
 

@@ -159,6 +159,9 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "django_secure_auth.problems.exception_handler",
 }
 LOGGING = logging_preset()
+# Django's own console handler is silent without DEBUG: a 500 must leave its traceback somewhere.
+LOGGING["handlers"]["console"] = {"class": "logging.StreamHandler"}
+LOGGING["loggers"]["django.request"] = {"handlers": ["console"], "level": "ERROR", "propagate": False}
 
 if not DEBUG:
     CSRF_TRUSTED_ORIGINS = [BASE_URL]

@@ -96,7 +96,9 @@ def cache_url(shape: Shape, scratch: Path) -> str:
 
 def environment(shape: Shape, scratch: Path) -> dict[str, str]:
     foreign = {"DATABASE_URL", "CACHE_URL", "DJANGO_SETTINGS_MODULE", "PYTEST_ADDOPTS"}
-    env = {name: value for name, value in os.environ.items() if name not in foreign and not name.startswith("DSA_")}
+    # Without coverage: the stages on SQLite and PostgreSQL have measured these tests; here it would double the time.
+    own = ("DSA_", "COVERAGE_")
+    env = {name: value for name, value in os.environ.items() if name not in foreign and not name.startswith(own)}
     env |= {"DSA_TEST_DB_FILE": str(scratch / "test.sqlite3"), **shape.env}
     if shape.postgres:
         env["DATABASE_URL"] = f"{reachable.url_of('postgres')}/secure_auth_{CHECKOUT}_{shape.name.replace('-', '_')}"

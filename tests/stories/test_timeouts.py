@@ -118,7 +118,7 @@ def test_the_idle_deadline_caps_the_access_token(browser: Browser, configure: Co
     make_user()
     browser.sign_in()
     claims = _claims(browser.value("access"))
-    assert claims["exp"] - claims["iat"] == 130
+    assert claims["exp"] - claims["iat"] in {129, 130}  # the deadline is a moment older than the token
 
 
 def test_an_expired_access_token_says_so_and_a_refresh_helps(signed_in: Browser, clock: Any) -> None:
