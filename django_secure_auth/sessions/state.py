@@ -153,7 +153,9 @@ def read_state(session_id: UUID) -> State | None:
 
 # --- copies ------------------------------------------------------------------------------------------
 
-_local: LRUCache[UUID, State] = LRUCache(maxsize=_LOCAL_COPIES)
+# With the moment of its fetching: a record of the shared cache was read from the database earlier, and is as good as
+# new when it is fetched, since a tombstone would lie beside it.
+_local: LRUCache[UUID, tuple[float, State]] = LRUCache(maxsize=_LOCAL_COPIES)
 _local_lock = threading.Lock()
 _last_outage = 0.0
 
@@ -184,8 +186,8 @@ def cached_state(session_id: UUID) -> State | None:
     max_age = conf.STATE_MAX_AGE.total_seconds()
     if max_age:
         with _local_lock:
-            copy = _local.get(session_id)
-        if copy is not None and 0 <= now - copy.read_at < max_age:
+            fetched_at, copy = _local.get(session_id, (0.0, None))
+        if copy is not None and 0 <= now - fetched_at < max_age:
             return copy
     cache = _cache()
     if cache is None:
@@ -203,7 +205,7 @@ def cached_state(session_id: UUID) -> State | None:
         return None
     if max_age:
         with _local_lock:
-            _local[session_id] = state
+            _local[session_id] = (now, state)
     return state
 
 
@@ -211,7 +213,7 @@ def keep_copy(session_id: UUID, state: State) -> None:
     """Keep a state that was just read. `add`, never `set`: a tombstone that was laid meanwhile stays."""
     if conf.STATE_MAX_AGE:
         with _local_lock:
-            _local[session_id] = state
+            _local[session_id] = (state.read_at, state)
     cache = _cache()
     if cache is None:
         return

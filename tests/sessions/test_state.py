@@ -276,6 +276,20 @@ def test_a_local_copy_is_taken_from_the_shared_cache(cached: Any, session: Sessi
     assert cached_state(session.pk) is not None
 
 
+def test_a_local_copy_of_an_old_record_is_as_good_as_new(
+    cached: Any, session: Session, configure: Configure, clock: Clock
+) -> None:
+    """What a process fetched is believed for STATE_MAX_AGE, however long ago another had read it for the cache."""
+    configure(STATE_MAX_AGE=timedelta(seconds=1))
+    keep_copy(session.pk, _read(session))
+    clock.forward(seconds=30)
+    assert cached_state(session.pk) is not None
+    cached.clear()
+    assert cached_state(session.pk) is not None
+    clock.forward(seconds=1.1)
+    assert cached_state(session.pk) is None
+
+
 def test_ending_forgets_the_local_copy(session: Session, configure: Configure) -> None:
     configure(STATE_CACHE=None, STATE_MAX_AGE=timedelta(seconds=10))
     alive(session.pk)
@@ -288,7 +302,7 @@ def test_another_process_sees_the_end_within_the_age(session: Session, configure
     configure(STATE_CACHE=None, STATE_MAX_AGE=timedelta(seconds=1))
     state = alive(session.pk)
     end_session(session.pk, user_id=session.user_id, reason="test")
-    states._local[session.pk] = state  # what the other process has
+    states._local[session.pk] = (state.read_at, state)  # what the other process has
     assert alive(session.pk) is state
     clock.forward(seconds=1.1)
     with pytest.raises(SessionRevoked):
