@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -105,8 +106,20 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
             except Exception as error:  # one row that fails must not take the others along
                 say(f"{row} failed:\n{error}")
                 result.setdefault("failed", []).append(row)
+            keep(result, chosen.json)  # what is measured is kept, whatever happens to the rest
     result["seconds"] = round(time.monotonic() - _started)
     return result
+
+
+def keep(result: dict[str, Any], path: Path | None) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def leave(number: int, _: object) -> None:
+    """Unwind, so that databases, keys and processes are removed: a signal alone would leave them behind."""
+    sys.exit(128 + number)
 
 
 def profile(chosen: argparse.Namespace) -> None:
@@ -121,14 +134,14 @@ def profile(chosen: argparse.Namespace) -> None:
 
 def main() -> int:
     chosen = arguments()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
     if chosen.profile:
         profile(chosen)
         return 0
     result = json.loads(chosen.from_json.read_text()) if chosen.from_json else measure(chosen)
     print(report.markdown(result))
-    if chosen.json:
-        chosen.json.parent.mkdir(parents=True, exist_ok=True)
-        chosen.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    keep(result, chosen.json)
     if chosen.markdown:
         report.write(result, chosen.markdown)
     if report.is_noisy(result):

@@ -19,9 +19,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import IO
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,6 +75,7 @@ class Run:
     seed: int
     nightly: bool
     services_required: bool
+    output: IO[str] | None = None
 
     def environment(self, **more: str) -> dict[str, str]:
         env = {
@@ -155,9 +157,9 @@ def types(run: Run, _name: str) -> Tally:
 # --------------------------------------------------------------------------------------------------------------- tests
 
 
-def execute(command: list[str], env: dict[str, str]) -> int:
+def execute(command: list[str], env: dict[str, str], output: IO[str] | None = None) -> int:
     """Run in a process group of its own, which is ended when the time is up or the user interrupts."""
-    process = subprocess.Popen(command, cwd=ROOT, env=env, start_new_session=True)
+    process = subprocess.Popen(command, cwd=ROOT, env=env, start_new_session=True, stdout=output, stderr=output)
     try:
         return process.wait(timeout=STAGE_LIMIT)
     except BaseException as error:
@@ -192,7 +194,7 @@ def measured(arguments: list[str], *, run: Run, stage: str, may_be_empty: bool =
     results = run.scratch / f"junit-{stage}"
     results.mkdir()
     environment = run.environment(SECURE_AUTH_JUNIT_DIR=str(results), **env)
-    code = execute([*PYTHON, "-m", "coverage", "run", "-m", *arguments], environment)
+    code = execute([*PYTHON, "-m", "coverage", "run", "-m", *arguments], environment, run.output)
     tally = count(sorted(results.glob("*.xml")), stage)
     if code == NO_TESTS_COLLECTED and may_be_empty:
         print("no tests", flush=True)
@@ -258,13 +260,15 @@ def shapes(run: Run, name: str) -> Tally:
     return measured(["tests.shapes"], run=run, stage=name)
 
 
+# Workers and brokers are mostly waited for: what computes goes on beside them.
+AWAITED = "services"
 STAGES = [
     Stage("lint", (), lint),
     Stage("types", (), types),
     Stage("sqlite", (), sqlite),
     Stage("postgres", ("postgres",), postgres),
-    Stage("mariadb", ("mariadb",), mariadb),
     Stage("services", ("postgres", "redis", "amqp", "chromium"), services),
+    Stage("mariadb", ("mariadb",), mariadb),
     Stage("shapes", (), shapes),
 ]
 # Without these the lines that only one database or a worker runs are missing.
@@ -309,6 +313,24 @@ def run_stage(stage: Stage, run: Run) -> tuple[Tally, bool]:
     return tally, not missing
 
 
+def timed(stage: Stage, run: Run) -> tuple[Tally, bool, float]:
+    started = time.monotonic()
+    tally, whole = run_stage(stage, run)
+    return tally, whole, time.monotonic() - started
+
+
+def note(
+    stage: Stage,
+    outcome: tuple[Tally, bool, float],
+    tallies: dict[str, tuple[Tally, float]],
+    complete: set[str],
+) -> None:
+    tally, whole, seconds = outcome
+    tallies[stage.name] = (tally, seconds)
+    if whole:
+        complete.add(stage.name)
+
+
 def report(tallies: dict[str, tuple[Tally, float]]) -> Tally:
     total = Tally()
     heading("summary")
@@ -346,13 +368,19 @@ def main() -> int:
         for old in ROOT.glob(".coverage*"):
             old.unlink()
         print(f"Python {sys.version.split()[0]}; order of the tests: SEED={seed}")
-        for stage in chosen:
-            heading(stage.name)
-            started = time.monotonic()
-            tally, whole = run_stage(stage, run)
-            tallies[stage.name] = (tally, time.monotonic() - started)
-            if whole:
-                complete.add(stage.name)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            waiting: Future[tuple[Tally, bool, float]] | None = None
+            for stage in chosen:
+                if stage.name == AWAITED:
+                    waiting = pool.submit(timed, stage, replace(run, output=(scratch / "awaited").open("w")))
+                    continue
+                heading(stage.name)
+                note(stage, timed(stage, run), tallies, complete)
+            if waiting is not None:
+                outcome = waiting.result()
+                heading(AWAITED)
+                print((scratch / "awaited").read_text(), flush=True)
+                note(Stage(AWAITED, (), services), outcome, tallies, complete)
         if MEASURED & {stage.name for stage in chosen}:
             heading("coverage")
             started = time.monotonic()

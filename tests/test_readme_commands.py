@@ -173,8 +173,11 @@ def copy_of_the_project(to: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def demo_copy(index: None, scratch: Path) -> Path:
-    return copy_of_the_project(scratch / "demo")
+def tour(index: None, scratch: Path) -> tuple[Path, str]:
+    """A copy in which the tour is the first command of all, and what it printed."""
+    copy = copy_of_the_project(scratch / "demo")
+    assert not (copy / ".venv").exists()
+    return copy, run("make", "demo", "TOUR=1", cwd=copy)
 
 
 @pytest.fixture(scope="module")
@@ -199,18 +202,18 @@ def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel: Path) -> None
 
 
 @pytest.mark.services
-def test_the_tour_ends_well(demo_copy: Path) -> None:
-    assert not (demo_copy / ".venv").exists()
-    output = run("make", "demo", "TOUR=1", cwd=demo_copy)
+def test_the_tour_ends_well(tour: tuple[Path, str]) -> None:
+    _, output = tour
     assert "installing the demo set" in output
     assert "FAILED" not in output
 
 
 @pytest.mark.services
-def test_make_demo_serves_the_page(demo_copy: Path, scratch: Path) -> None:
+def test_make_demo_serves_the_page(tour: tuple[Path, str], scratch: Path) -> None:
+    copy, _ = tour
     port = free_port()  # ARGS is what `make help` names; the README's own port may be taken
     with (
-        serving("make", "demo", f"ARGS=--port {port}", cwd=demo_copy, port=port, log=scratch / "demo.log") as address,
+        serving("make", "demo", f"ARGS=--port {port}", cwd=copy, port=port, log=scratch / "demo.log") as address,
         urllib.request.urlopen(f"{address}/", timeout=20) as response,  # noqa: S310  (our own server)
     ):
         assert response.status == http.client.OK
