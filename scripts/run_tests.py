@@ -245,10 +245,10 @@ def mariadb(run: Run, name: str) -> Tally:
 
 
 def services(run: Run, name: str) -> Tally:
-    """Workers, brokers, browsers: one test at a time, since they share queues and ports."""
+    """Workers, brokers, browsers: a file has one worker, since its tests share a deployment."""
     url = f"{reachable.url_of('postgres')}/secure_auth_{CHECKOUT}_services"
     chosen = "services" if run.nightly else "services and not nightly"
-    arguments = pytest("-m", chosen, "--durations=5", run=run, workers=0)
+    arguments = pytest("-m", chosen, "--dist=loadfile", "--durations=12", run=run, workers=2)
     return measured(arguments, run=run, stage=name, may_be_empty=True, DATABASE_URL=url)
 
 
