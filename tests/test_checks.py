@@ -176,6 +176,7 @@ def test_e008_a_user_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_e010_no_idle_timeout(good: Any) -> None:
+    """R28: a part of the installation that is missing is an error, not a feature that is silently off."""
     good.MIDDLEWARE = [HEADERS, SESSIONS, CSRF, AUTH]
     assert IDLE in str(the_one(found(), "E010").hint)
 

@@ -87,6 +87,7 @@ def test_right_sign_ins_at_once_leave_nothing_counted(browser: NewBrowser, confi
 def test_of_twelve_sign_ins_at_once_three_sessions_live_when_three_are_allowed(
     browser: NewBrowser, configure: Configure
 ) -> None:
+    """R31: the user's row is locked for the count, so that no two sign-ins both believe to fit."""
     configure(OTP_POLICY="never", MAX_SESSIONS_PER_USER=3)
     for _ in range(ROUNDS):
         user = new_user()

@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.core.signals import request_finished
 from django.db import connection
+from django.db.models.signals import post_save, pre_save
 from django.dispatch import Signal
 
 from django_secure_auth import signals
@@ -45,6 +48,24 @@ def heard(*which: Signal) -> Iterator[list[dict[str, Any]]]:
 
 def _names() -> list[str]:
     return list(SecurityEvent.objects.order_by("id").values_list("event", flat=True))
+
+
+def test_a_whole_story_changes_no_global_state(browser: Browser) -> None:
+    """R39: neither a signal's receivers nor a setting; another thread's request would meet the change."""
+    make_user()
+    watched = (user_logged_in, user_logged_out, user_login_failed, pre_save, post_save, request_finished)
+
+    def state() -> tuple[Any, ...]:
+        receivers = [list(signal.receivers) for signal in watched]
+        return receivers, {name: repr(getattr(settings, name)) for name in dir(settings) if name.isupper()}
+
+    browser.sign_in()
+    before = state()
+    browser.refresh()
+    browser.login(password="wrong")
+    browser.logout()
+    browser.sign_in()
+    assert state() == before
 
 
 @pytest.mark.control(
