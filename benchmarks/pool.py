@@ -151,7 +151,7 @@ def served_store(folder: Path, *, users: int | None = None, setups: list[str] | 
 
     def administer(statement: str) -> None:
         with psycopg.connect(f"{server.replace('postgres://', 'postgresql://')}/postgres", autocommit=True) as link:
-            link.execute(statement)  # type: ignore[call-overload]
+            link.execute(statement)  # type: ignore[call-overload]  # not in the stubs
 
     administer(f'CREATE DATABASE "{name}"')
     try:

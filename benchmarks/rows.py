@@ -131,7 +131,7 @@ def request(stores: Iterable[Store], form: Form, only: Iterable[str], say: Say) 
             (place, "plain again"): _asking(group["plain"], "request", form.requests)
             for place, group in workers.items()
         }
-        samples: Any = interleave(asked, form.rounds)  # type: ignore[arg-type]
+        samples: Any = interleave(asked, form.rounds)  # type: ignore[arg-type]  # unions of callables
         for place, group in workers.items():
             here = {name: values for (where, name), values in samples.items() if where == place}
             result[place] = {
@@ -193,7 +193,7 @@ def http(store: Store, form: Form, only: Iterable[str], say: Say) -> dict[str, A
             refused += found["refused"]
             return found["served"] / found["seconds"]
 
-        samples = interleave({name: lambda name=name: served(name) for name in ports}, form.http_rounds)  # type: ignore[misc]
+        samples = interleave({name: lambda name=name: served(name) for name in ports}, form.http_rounds)  # type: ignore[misc]  # bound early
     return {
         "refused": refused,
         "noise": spread(samples["plain"]),
@@ -364,7 +364,7 @@ def startup(folder: Path, form: Form, only: Iterable[str], say: Say) -> dict[str
         details[name].append(json.loads(done.stdout))
         return float(details[name][-1]["ms"])
 
-    samples = interleave({setup.name: lambda name=setup.name: start(name) for setup in setups}, form.starts)  # type: ignore[misc]
+    samples = interleave({setup.name: lambda name=setup.name: start(name) for setup in setups}, form.starts)  # type: ignore[misc]  # bound early
     result: dict[str, Any] = {}
     for setup in setups:
         name = setup.name

@@ -29,13 +29,13 @@ TESTS = ROOT / "tests"
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "testproject.settings")
 
-import django  # noqa: E402
+import django  # noqa: E402  # needs the path above
 
 django.setup()
 
-from django_secure_auth import conf as conf_module  # noqa: E402
-from django_secure_auth.audit.events import registered  # noqa: E402
-from django_secure_auth.conf import Conf, Setting, declared  # noqa: E402
+from django_secure_auth import conf as conf_module  # noqa: E402  # needs the path above
+from django_secure_auth.audit.events import registered  # noqa: E402  # needs the path above
+from django_secure_auth.conf import Conf, Setting, declared  # noqa: E402  # needs the path above
 
 NOTE = "<!-- Made by `python scripts/make_docs.py`; a change by hand is overwritten. -->"
 

@@ -28,7 +28,7 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests import reachable  # noqa: E402
+from tests import reachable  # noqa: E402  # needs the path above
 
 BIN = Path(sys.executable).parent
 PYTHON = [sys.executable]

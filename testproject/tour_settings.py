@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from testproject.settings import *  # noqa: F403
+from testproject.settings import *  # noqa: F403  # as Django projects layer settings
 from testproject.settings import DJANGO_SECURE_AUTH
 from testproject.tour import GRACE_SECONDS
 

@@ -17,7 +17,7 @@ from django.test import TransactionTestCase
 Kept = tuple[frozenset[Any], ...]
 KEPT = (ContentType, Permission)
 
-_flush: Any = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
+_flush: Any = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]  # private
 _made_by_migrations: dict[str, Kept] = {}
 _tables: dict[str, list[str]] = {}
 
@@ -38,7 +38,7 @@ def _empty(alias: str) -> None:
     connection = connections[alias]
     with connection.constraint_checks_disabled(), transaction.atomic(using=alias), connection.cursor() as cursor:
         for table in _tables[alias]:
-            cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")  # noqa: S608
+            cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")  # noqa: S608  # our own tables
 
 
 def _teardown(self: Any) -> None:
@@ -53,4 +53,4 @@ def _teardown(self: Any) -> None:
 
 
 def install() -> None:
-    TransactionTestCase._fixture_teardown = _teardown  # type: ignore[attr-defined]
+    TransactionTestCase._fixture_teardown = _teardown  # type: ignore[attr-defined]  # private

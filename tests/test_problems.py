@@ -96,7 +96,7 @@ class NoHintView(HostView):
 
 
 class NeedsSignIn(HostView):
-    permission_classes = (permissions.IsAuthenticated,)  # type: ignore[assignment]
+    permission_classes = (permissions.IsAuthenticated,)  # type: ignore[assignment]  # a host writes tuples
 
 
 class Digest(BaseAuthentication):
@@ -108,11 +108,11 @@ class Digest(BaseAuthentication):
 
 
 class DigestView(HostView):
-    authentication_classes = (Digest,)  # type: ignore[assignment]
+    authentication_classes = (Digest,)  # type: ignore[assignment]  # a host writes tuples
 
 
 class SessionView(HostView):
-    authentication_classes = (SessionAuthentication,)  # type: ignore[assignment]
+    authentication_classes = (SessionAuthentication,)  # type: ignore[assignment]  # a host writes tuples
 
 
 class StepUp(permissions.BasePermission):
@@ -123,7 +123,7 @@ class StepUp(permissions.BasePermission):
 
 
 class StepUpView(HostView):
-    permission_classes = (StepUp,)  # type: ignore[assignment]
+    permission_classes = (StepUp,)  # type: ignore[assignment]  # a host writes tuples
 
 
 class WritesAndRefuses(HostView):

@@ -312,7 +312,7 @@ def test_a_first_sign_in_works(shop: tuple[str, Path]) -> None:
     def call(path: str, body: Any = None, token: str = "") -> tuple[int, Any]:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json", "X-CSRF-Token": token} if data is not None else {}
-        request = urllib.request.Request(f"{address}/api/auth/{path}", data, headers)  # noqa: S310
+        request = urllib.request.Request(f"{address}/api/auth/{path}", data, headers)  # noqa: S310  # our own server
         try:
             with browser.open(request, timeout=20) as response:
                 return response.status, json.load(response)

@@ -81,7 +81,7 @@ class Command(BaseCommand):
             environment = own_environment(Path(folder), mailbox)
             command = [sys.executable, str(_MANAGE), "demo", "--port", str(port), "--password", password]
             with log.open("wb") as output:
-                server = subprocess.Popen(command, env=environment, stdout=output, stderr=output)  # noqa: S603
+                server = subprocess.Popen(command, env=environment, stdout=output, stderr=output)  # noqa: S603  # our own command
             try:
                 wait_for(server, port, log)
                 self.stdout.write(f"The journey, over HTTP on {HOST}:{port}, with a database of its own:\n\n")
