@@ -15,6 +15,7 @@ from django_secure_auth.audit import events
 from django_secure_auth.audit.events import Event
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.kit.redact import redact_mapping
+from django_secure_auth.prepared import PreparedInsert
 from django_secure_auth.request_scope import AnyRequest, after_transaction, current_scope, scope_of
 
 logger = logging.getLogger("django_secure_auth.security")
@@ -120,13 +121,16 @@ def _write_line(event: Event, row: SecurityEvent) -> None:
     )
 
 
+_insert = PreparedInsert(SecurityEvent)
+
+
 def _write_row(row: SecurityEvent) -> None:
     using = router.db_for_write(SecurityEvent)
     inside = transaction.get_connection(using).in_atomic_block
     try:
         # In a transaction of the caller's (a task, a shell) a failure must not take that down.
         with transaction.atomic(using=using) if inside else nullcontext():
-            row.save(using=using)
+            _insert.insert(row)
     except Exception:
         logger.exception("A security event could not be stored; its log line stands.")
 

@@ -73,6 +73,8 @@ _BEARER = re.compile(r"""(?i)(bearer)((?:\s|%20|[+:])++)[^\s"',;]++""")
 _BASE64URL_AND_DOT = f"{string.ascii_letters}{string.digits}_-."
 _TOKEN_RUN = re.compile(r"[A-Za-z0-9_.-]{5,}+")
 _ASSIGNMENT = re.compile(r"(?<![\w.\[\]-])([\w.\[\]-]++)(?:=|%3[Dd])")
+# What each of the patterns above needs: most strings hold none of it, and one look is enough.
+_SUSPECT = re.compile(r"(?i)=|%3d|://|eyJ|-----BEGIN|bearer|authorization|cookie|x-api-key")
 _ASSIGNED_END = re.compile(r"""[&;\s"'<>]|%26""")
 
 _DOMAIN = re.compile(r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W_](?:[\w-]{0,61}[^\W_])?|localhost", re.IGNORECASE)
@@ -136,15 +138,20 @@ def redact_text(text: str, *, limit: int = MAX_TEXT) -> str:
     if cut:
         # A token that the cut goes through would no longer look like one; it goes as a whole.
         text = text[:_MAX_SCAN].rstrip(_BASE64URL_AND_DOT)
+    if _SUSPECT.search(text):
+        text = _without_credentials(text)
+    if cut or len(text) > limit:
+        return text[: limit - 1] + "…"
+    return text
+
+
+def _without_credentials(text: str) -> str:
     text = _PEM.sub(REDACTED, text)
     text = _USERINFO.sub(f"://{REDACTED}@", text)
     text = _HEADER.sub(rf"\1\2{REDACTED}", text)
     text = _BEARER.sub(rf"\1\2{REDACTED}", text)
     text = _TOKEN_RUN.sub(_redact_jwt, text)
-    text = _redact_assignments(text)
-    if cut or len(text) > limit:
-        return text[: limit - 1] + "…"
-    return text
+    return _redact_assignments(text)
 
 
 def redact_mapping(mapping: Mapping[Any, Any], *, extra_keys: Iterable[str] = ()) -> dict[str, Any]:

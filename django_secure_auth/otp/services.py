@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -31,6 +31,7 @@ from django_secure_auth.mail import deliver
 from django_secure_auth.otp.models import OTPBudget, OTPChallenge, TrustedDevice
 from django_secure_auth.otp.policy import current_key, is_right_code
 from django_secure_auth.otp.tasks import send_code
+from django_secure_auth.prepared import Param, PreparedSelect
 from django_secure_auth.ratelimit.services import reserve
 from django_secure_auth.request_scope import AnyRequest, scope_of
 from django_secure_auth.sessions.models import password_fingerprint
@@ -261,6 +262,16 @@ def _count_against_account(user_id: Any) -> bool:
 # --- devices -----------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=16)
+def _users_of(digests: int) -> PreparedSelect:
+    # One statement for each number of keys that a digest may have been made with: one, and the fallbacks.
+    wanted = [Param(f"digest_{number}", TrustedDevice, "secret_digest") for number in range(digests)]
+    now: Any = Param("now", TrustedDevice, "expires_at")
+    return PreparedSelect(
+        lambda: TrustedDevice.objects.alive(now).filter(secret_digest__in=wanted).order_by().values_list("user_id")
+    )
+
+
 def users_of_device(secret: str | None) -> frozenset[Any]:
     """Return the ids of the users who trust the browser that holds this secret. One query; none on noise.
 
@@ -272,7 +283,8 @@ def users_of_device(secret: str | None) -> frozenset[Any]:
         digests = digest_secret(secret, secret_ring(_DEVICE))
     except OpaqueInvalid:
         return frozenset()
-    return frozenset(TrustedDevice.objects.alive().filter(secret_digest__in=digests).values_list("user_id", flat=True))
+    wanted = {f"digest_{number}": digest for number, digest in enumerate(digests)}
+    return frozenset(user_id for [user_id] in _users_of(len(digests)).rows(now=timezone.now(), **wanted))
 
 
 def trust_device(user: AbstractBaseUser, *, secret: str | None, request: AnyRequest) -> str:

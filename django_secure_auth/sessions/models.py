@@ -37,7 +37,11 @@ class SessionQuerySet(models.QuerySet["Session"]):
     def alive(self, now: datetime | None = None) -> Self:
         """Sessions that are neither revoked nor past a deadline (the idle one with its slack)."""
         now = now or timezone.now()
-        return self.filter(revoked_at=None, idle_at__gt=now - conf.ACTIVITY_INTERVAL, absolute_at__gt=now)
+        return self.alive_at(idle_since=now - conf.ACTIVITY_INTERVAL, now=now)
+
+    def alive_at(self, *, idle_since: Any, now: Any) -> Self:
+        """As `alive`, with both moments given, also as expressions."""
+        return self.filter(revoked_at=None, idle_at__gt=idle_since, absolute_at__gt=now)
 
     def for_user(self, user: AbstractBaseUser) -> Self:
         return self.filter(user=user.pk)

@@ -22,6 +22,7 @@ from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import SecureAuthError, SessionInactive, SessionRevoked
+from django_secure_auth.prepared import PreparedInsert
 from django_secure_auth.request_scope import AnyRequest, after_transaction, plain_request, scope_of
 from django_secure_auth.sessions.models import Session, absolute_timeout, idle_timeout, password_fingerprint
 from django_secure_auth.sessions.state import State, bury, cached_state, keep_copy, read_state, refresh_copy
@@ -73,7 +74,7 @@ def open_session(
     if limit:
         _insert_within_limit(session, user, limit)
     else:
-        session.save(force_insert=True)
+        _insert.insert(session)
     record(
         events.SESSION_CREATED, request=request, user=user, session_id=session.pk, amr=session.amr,
         remember_me=remember_me,
@@ -83,6 +84,9 @@ def open_session(
         using=router.db_for_write(Session),
     )
     return session
+
+
+_insert = PreparedInsert(Session)
 
 
 def _insert_within_limit(session: Session, user: AbstractBaseUser, limit: int) -> None:

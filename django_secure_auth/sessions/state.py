@@ -13,22 +13,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
-from weakref import WeakKeyDictionary
 
 from cachetools import LRUCache
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.cache import BaseCache, caches
-from django.db import connections, router
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import router
 from django.utils import timezone
 
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import StateUnavailable
+from django_secure_auth.prepared import Param, PreparedSelect
 from django_secure_auth.sessions.models import Session, password_fingerprint
 
 logger = logging.getLogger("django_secure_auth")
@@ -58,8 +57,7 @@ class State(NamedTuple):
 
     def user(self) -> AbstractBaseUser:
         """Return a real user instance; columns that were not read are deferred."""
-        model = get_user_model()
-        return model.from_db(router.db_for_write(model), user_columns(), self.user_values)
+        return user_of(self.user_values)
 
 
 @lru_cache(maxsize=1)
@@ -69,6 +67,12 @@ def user_columns() -> tuple[str, ...]:
     wanted = {model._meta.pk.attname, "is_active", "is_staff", "is_superuser"}
     wanted |= {model.USERNAME_FIELD, model.get_email_field_name()}
     return tuple(field.attname for field in model._meta.concrete_fields if field.attname in wanted)
+
+
+def user_of(values: Sequence[Any]) -> AbstractBaseUser:
+    """Return a real user instance from the values of `user_columns()`."""
+    model = get_user_model()
+    return model.from_db(router.db_for_write(model), user_columns(), values)
 
 
 _SESSION_COLUMNS = (
@@ -87,47 +91,19 @@ _SESSION_COLUMNS = (
 )
 
 
-class _Prepared(NamedTuple):
-    """The query of `read_state`, compiled once for a connection, with Django's own converters of its columns.
-
-    Building and compiling the same query cost several times as much as running it, with every request.
-    """
-
-    sql: str
-    converters: dict[int, tuple[list[Callable[..., Any]], Any]]
-
-    @classmethod
-    def for_connection(cls, connection: BaseDatabaseWrapper) -> _Prepared:
-        columns = (*_SESSION_COLUMNS, *(f"user__{name}" for name in user_columns()))
-        query = Session.objects.filter(pk=UUID(int=0)).order_by().values_list(*columns).query
-        compiler = query.get_compiler(connection=connection)
-        sql, _ = compiler.as_sql()
-        return cls(sql, compiler.get_converters([column for column, _, _ in compiler.select]))
-
-    def run(self, connection: BaseDatabaseWrapper, session_id: UUID) -> list[Any] | None:
-        with connection.cursor() as cursor:
-            cursor.execute(self.sql, [Session._meta.pk.get_db_prep_value(session_id, connection)])
-            found = cursor.fetchone()
-        if found is None:
-            return None
-        row = list(found)
-        for position, (converters, expression) in self.converters.items():
-            for convert in converters:
-                row[position] = convert(row[position], expression, connection)
-        return row
-
-
-_prepared: WeakKeyDictionary[BaseDatabaseWrapper, _Prepared] = WeakKeyDictionary()
+_by_id = PreparedSelect(
+    lambda: (
+        Session.objects.filter(pk=Param("id", Session, "id"))
+        .order_by()
+        .values_list(*_SESSION_COLUMNS, *(f"user__{name}" for name in user_columns()))
+    )
+)
 
 
 def read_state(session_id: UUID) -> State | None:
     """Read the state from the database: one query, by primary key, joined with the user."""
     read_at = time.time()
-    connection: Any = connections[router.db_for_write(Session)]  # a replica that lags would lie
-    prepared = _prepared.get(connection)
-    if prepared is None:
-        prepared = _prepared[connection] = _Prepared.for_connection(connection)
-    row = prepared.run(connection, session_id)
+    row = next(iter(_by_id.rows(id=session_id)), None)
     if row is None:
         return None
     (generation, acked, last_seen, idle_at, absolute_at, revoked_at) = row[:6]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from http.cookies import Morsel
 from typing import Any
 
 from django.http import HttpResponse
-from django.urls import reverse
+from django.urls import URLResolver, get_resolver, get_script_prefix, get_urlconf, reverse
 from django.utils import timezone
 
 from django_secure_auth.conf import conf
@@ -20,6 +21,12 @@ _MAX_DUPLICATES = 4
 
 def mount_point() -> str:
     """Return the path under which our URLs are mounted: where the refresh cookie is sent."""
+    return _mount_point(get_resolver(get_urlconf()), get_script_prefix())
+
+
+@lru_cache(maxsize=16)
+def _mount_point(_resolver: URLResolver, _script_prefix: str) -> str:
+    # Of one resolver (a URLconf as it is loaded) and one prefix it is always the same, and each cookie asks.
     return reverse("secure_auth:refresh").removesuffix("refresh/")
 
 

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from cachetools import LRUCache
 from django.db import router, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from django_secure_auth import signals
@@ -33,10 +34,11 @@ from django_secure_auth.kit.opaque import (
     parse_refresh_token,
 )
 from django_secure_auth.mail import deliver
+from django_secure_auth.prepared import Param, PreparedSelect, PreparedUpdate
 from django_secure_auth.request_scope import AnyRequest
 from django_secure_auth.sessions.models import Session, idle_timeout, password_fingerprint
 from django_secure_auth.sessions.services import end_session
-from django_secure_auth.sessions.state import refresh_copy
+from django_secure_auth.sessions.state import refresh_copy, user_columns, user_of
 from django_secure_auth.tokens.tasks import NOTICE_EXPIRES, tell_of_reuse
 
 ACCESS_TYP = "at+jwt"
@@ -169,8 +171,31 @@ def session_of_access_token(token: str) -> Session | None:
 # --- refresh tokens ----------------------------------------------------------------------------------
 
 
+def _columns() -> tuple[str, ...]:
+    return tuple(field.attname for field in Session._meta.concrete_fields)
+
+
+_by_id = PreparedSelect(
+    lambda: (
+        Session.objects.filter(pk=Param("id", Session, "id"))
+        .order_by()
+        .values_list(*_columns(), *(f"user__{name}" for name in ("password", *user_columns())))
+    )
+)
+
+
 def _load(session_id: UUID) -> Session | None:
-    return next(iter(Session.objects.primary().select_related("user").filter(pk=session_id).order_by()), None)
+    """Read a session and its user in one query. The user's other columns are deferred."""
+    row = next(iter(_by_id.rows(id=session_id)), None)
+    if row is None:
+        return None
+    alias, names = router.db_for_write(Session), _columns()
+    session = Session.from_db(alias, names, row[: len(names)])
+    password, *values = row[len(names) :]
+    user: Any = user_of(values)
+    user.password = password
+    session.user = user
+    return session
 
 
 def _genuine(token: str) -> tuple[RefreshToken, Session]:
@@ -232,14 +257,31 @@ def _refuse_if_over(session: Session | None) -> Session:
     return session
 
 
+def _next_generation() -> dict[str, Any]:
+    return {
+        "generation": F("generation") + 1,
+        "acked": False,
+        "rotated_at": Param("now", Session, "rotated_at"),
+        "last_seen_at": Param("now", Session, "last_seen_at"),
+        "idle_at": Param("idle_at", Session, "idle_at"),
+    }
+
+
+_rotation = PreparedUpdate(
+    lambda: Session.objects.alive_at(
+        idle_since=Param("idle_since", Session, "idle_at"),
+        now=Param("now", Session, "absolute_at"),
+    ).filter(pk=Param("id", Session, "id"), generation=Param("generation", Session, "generation")),
+    _next_generation,
+)
+
+
 def _swap(session: Session) -> bool:
     """Move the session on by one generation, if nobody else has. Integers decide, not times."""
     now = timezone.now()
     idle_at = min(now + idle_timeout(remember_me=session.remember_me), session.absolute_at)
-    moved = (
-        Session.objects.alive(now)
-        .filter(pk=session.pk, generation=session.generation)
-        .update(generation=session.generation + 1, rotated_at=now, acked=False, last_seen_at=now, idle_at=idle_at)
+    moved = _rotation.run(
+        id=session.pk, generation=session.generation, now=now, idle_at=idle_at, idle_since=now - conf.ACTIVITY_INTERVAL
     )
     if not moved:
         return False

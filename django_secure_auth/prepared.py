@@ -1,0 +1,147 @@
+"""Statements that Django compiles once for a connection, and that run with other values each time.
+
+Building and compiling the same query costs several times as much as running it: on the path of every request,
+sign-in and refresh that was most of the time. The SQL, the form of each value and the converters of each column
+are Django's own, from the queryset that a caller declares with `Param` in the place of what changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, TypeVar, cast
+from weakref import WeakKeyDictionary
+
+from django.db import connections, models, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import signals
+from django.db.models.expressions import Expression
+from django.db.models.sql import InsertQuery, UpdateQuery
+
+M = TypeVar("M", bound=models.Model)
+C = TypeVar("C")
+
+
+class Param(Expression):
+    """A value that is named now and given later, in the form in which the database takes `model`'s `field`."""
+
+    def __init__(self, name: str, model: type[models.Model], field: str) -> None:
+        super().__init__(output_field=cast("models.Field[Any, Any]", model._meta.get_field(field)))
+        self.name = name
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        return "%s", [self]
+
+    def bind(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        return self.output_field.get_db_prep_save(value, connection=connection)
+
+
+class _Prepared(Generic[C]):
+    """What is compiled is kept for each connection: threads have their own, and databases differ."""
+
+    def __init__(self) -> None:
+        self._compiled: WeakKeyDictionary[BaseDatabaseWrapper, C] = WeakKeyDictionary()
+
+    def _for(self, connection: BaseDatabaseWrapper) -> C:
+        found = self._compiled.get(connection)
+        if found is None:
+            found = self._compiled[connection] = self._compile(connection)
+        return found
+
+    def _compile(self, connection: BaseDatabaseWrapper) -> C:
+        raise NotImplementedError
+
+
+def _bind(params: Sequence[Any], values: dict[str, Any], connection: BaseDatabaseWrapper) -> list[Any]:
+    return [param.bind(values[param.name], connection) if isinstance(param, Param) else param for param in params]
+
+
+_Select = tuple[str, list[Any], list[tuple[int, list[Callable[..., Any]], Any]]]
+
+
+class PreparedSelect(_Prepared[_Select]):
+    """A query of `values_list`, read from where it is written: a replica that lags would lie."""
+
+    def __init__(self, queryset: Callable[[], models.QuerySet[Any, Any]]) -> None:
+        super().__init__()
+        self._queryset = queryset
+        self._model: type[models.Model] | None = None
+
+    def _compile(self, connection: BaseDatabaseWrapper) -> _Select:
+        compiler = self._queryset().query.get_compiler(connection=connection)
+        sql, params = compiler.as_sql()
+        converters = compiler.get_converters([column for column, _, _ in compiler.select])
+        return sql, list(params), [(position, *how) for position, how in converters.items()]
+
+    def rows(self, **values: Any) -> list[list[Any]]:
+        """Run the query and return its rows, each a list of its columns' Python values."""
+        if self._model is None:
+            self._model = self._queryset().model
+        connection: Any = connections[router.db_for_write(self._model)]
+        sql, params, converters = self._for(connection)
+        with connection.cursor() as cursor:
+            cursor.execute(sql, _bind(params, values, connection))
+            rows = [list(row) for row in cursor.fetchall()]
+        for row in rows:
+            for position, convert_all, expression in converters:
+                for convert in convert_all:
+                    row[position] = convert(row[position], expression, connection)
+        return rows
+
+
+class PreparedUpdate(_Prepared[tuple[str, list[Any]]]):
+    """One conditional UPDATE: `rows` says which, `changes` says what."""
+
+    def __init__(self, rows: Callable[[], models.QuerySet[Any, Any]], changes: Callable[[], dict[str, Any]]) -> None:
+        super().__init__()
+        self._rows, self._changes = rows, changes
+        self._model: type[models.Model] | None = None
+
+    def _compile(self, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
+        query: Any = self._rows().query.chain(UpdateQuery)
+        query.add_update_values(self._changes())
+        sql, params = query.get_compiler(connection=connection).as_sql()
+        return sql, list(params)
+
+    def run(self, **values: Any) -> int:
+        """Run the statement and return how many rows it has changed."""
+        if self._model is None:
+            self._model = self._rows().model
+        connection: Any = connections[router.db_for_write(self._model)]
+        sql, params = self._for(connection)
+        with connection.cursor() as cursor:
+            cursor.execute(sql, _bind(params, values, connection))
+            return int(cursor.rowcount)
+
+
+class PreparedInsert(_Prepared[tuple[str, list[Any]]], Generic[M]):
+    """`instance.save(force_insert=True)` for a row whose number in the table nobody asks for afterwards."""
+
+    def __init__(self, model: type[M]) -> None:
+        super().__init__()
+        self._model = model
+
+    def _fields(self) -> Iterator[models.Field[Any, Any]]:
+        return (field for field in self._model._meta.concrete_fields if not isinstance(field, models.AutoField))
+
+    def _compile(self, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
+        fields = list(self._fields())
+        sample = self._model(**{field.attname: Param(field.attname, self._model, field.name) for field in fields})
+        query = InsertQuery(self._model)
+        query.insert_values(fields, [sample], raw=True)
+        [(sql, params)] = query.get_compiler(connection=connection).as_sql()
+        return sql, list(params)
+
+    def insert(self, instance: M) -> None:
+        """Write a new row. Who listens to the model's `pre_save` or `post_save` is told as by `save()`."""
+        using = router.db_for_write(self._model, instance=instance)
+        if signals.post_save.has_listeners(self._model):  # may ask for the row's number
+            instance.save(force_insert=True, using=using)
+            return
+        signals.pre_save.send(sender=self._model, instance=instance, raw=False, using=using, update_fields=None)
+        connection: Any = connections[using]
+        sql, params = self._for(connection)
+        values = {field.attname: field.pre_save(instance, True) for field in self._fields()}
+        with connection.cursor() as cursor:
+            cursor.execute(sql, _bind(params, values, connection))
+        instance._state.adding = False
+        instance._state.db = using
