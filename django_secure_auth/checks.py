@@ -5,7 +5,7 @@ Errors (`E`) stop `check`, `migrate` and `runserver`; warnings (`W`) of a produc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -21,8 +21,10 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import FieldDoesNotExist
 from django.utils.encoding import force_bytes
+from django.utils.module_loading import import_string
 
-from django_secure_auth.conf import conf, declared
+from django_secure_auth.accounts.serializers import identity_fields
+from django_secure_auth.conf import conf, declared, shared_keys
 from django_secure_auth.kit.keys import is_weak_secret
 from django_secure_auth.mail import uses_celery
 
@@ -30,6 +32,7 @@ MIDDLEWARE_HEADERS = "django_secure_auth.headers.middleware.SecurityHeadersMiddl
 MIDDLEWARE_IDLE = "django_secure_auth.sessions.middleware.IdleTimeoutMiddleware"
 MIDDLEWARE_AUTH = "django.contrib.auth.middleware.AuthenticationMiddleware"
 MIDDLEWARE_CSRF = "django.middleware.csrf.CsrfViewMiddleware"
+ADMIN_SITE = "django_secure_auth.staff.admin.SecureAdminSite"  # a name: who has no admin does not load it
 _MIN_SECRET = 32
 
 
@@ -44,8 +47,10 @@ def _warning(number: int, message: str, hint: str) -> Warning:
 def check_settings(**_: Any) -> list[CheckMessage]:
     """E001 to E002: misspelt and ill-typed settings."""
     found: list[CheckMessage] = []
-    configured = getattr(django_settings, "DJANGO_SECURE_AUTH", None) or {}
-    if not isinstance(configured, dict):
+    configured = getattr(django_settings, "DJANGO_SECURE_AUTH", None)
+    if configured is None:
+        return found
+    if not isinstance(configured, Mapping):
         return [_error(2, "DJANGO_SECURE_AUTH must be a dict.", "Write DJANGO_SECURE_AUTH = {'OTP_POLICY': 'always'}.")]
     known = {setting.name: setting for setting in declared()}
     for name, value in configured.items():
@@ -76,7 +81,7 @@ def _cache(alias: str | None) -> BaseCache | None:
 
 
 def _find_combinations() -> Iterable[CheckMessage]:
-    """E003 to E008: settings that contradict each other or the project."""
+    """E003 to E009, E013: settings that contradict each other or the project."""
     if not conf.COOKIE_SECURE and not django_settings.DEBUG:
         yield _error(
             3,
@@ -87,7 +92,7 @@ def _find_combinations() -> Iterable[CheckMessage]:
         ("SESSION_IDLE_TIMEOUT", "SESSION_ABSOLUTE_TIMEOUT"),
         ("REMEMBER_IDLE_TIMEOUT", "REMEMBER_ABSOLUTE_TIMEOUT"),
         ("ACTIVITY_INTERVAL", "SESSION_IDLE_TIMEOUT"),
-        ("STEP_UP_MAX_AGE", "SESSION_ABSOLUTE_TIMEOUT"),
+        ("STEP_UP_MAX_AGE", "SESSION_IDLE_TIMEOUT"),
         ("ACCESS_TOKEN_TTL", "SESSION_ABSOLUTE_TIMEOUT"),
     )
     for shorter, longer in pairs:
@@ -111,6 +116,13 @@ def _find_combinations() -> Iterable[CheckMessage]:
         yield _error(
             7, "RATE_LIMIT_CACHE is a dummy cache, which counts nothing.", "Name a cache that keeps what it is told."
         )
+    both = shared_keys(conf.SIGNING_KEYS or (), conf.ENCRYPTION_KEYS or ())
+    if both:
+        yield _error(
+            13,
+            f"SIGNING_KEYS and ENCRYPTION_KEYS hold the same key: {', '.join(both)}.",
+            "Make another for one of them: a key has one purpose.",
+        )
     yield from _find_user_model()
 
 
@@ -123,6 +135,13 @@ def _find_user_model() -> Iterable[CheckMessage]:
             8,
             f"The user model {model._meta.label} has no e-mail field.",
             "Add one and name it in EMAIL_FIELD, or start from accounts.models.AbstractEmailUser.",
+        )
+    named = sorted(identity_fields(model).intersection(conf.PROFILE_FIELDS))
+    if named:
+        yield _error(
+            9,
+            f"PROFILE_FIELDS names what the users of {model._meta.label} are known by: {', '.join(named)}.",
+            "Remove it: what somebody signs in with is no profile. The endpoint leaves it out.",
         )
 
 
@@ -174,8 +193,8 @@ def _find_installation() -> Iterable[CheckMessage]:
 
 
 def _admin_asks_for_codes() -> bool:
-    site = getattr(apps.get_app_config("admin"), "default_site", "")
-    return bool(site == "django_secure_auth.staff.admin.SecureAdminSite")
+    site = getattr(apps.get_app_config("admin"), "default_site", "django.contrib.admin.sites.AdminSite")
+    return issubclass(import_string(site), import_string(ADMIN_SITE))
 
 
 def _find_production() -> Iterable[CheckMessage]:
@@ -184,7 +203,8 @@ def _find_production() -> Iterable[CheckMessage]:
         yield _warning(
             1,
             "Keys are derived from SECRET_KEY.",
-            "Make some with `manage.py secure_auth_keys generate` and set SIGNING_KEYS and ENCRYPTION_KEYS.",
+            "`manage.py secure_auth_keys rotate`, and again with --encryption, prints a new key for SIGNING_KEYS and "
+            "ENCRYPTION_KEYS, and the derived ones: keep these behind it for a while, or everybody is signed out.",
         )
     for secret in (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS):
         if len(secret) < _MIN_SECRET or is_weak_secret(force_bytes(secret)):
@@ -203,7 +223,8 @@ def _find_production() -> Iterable[CheckMessage]:
     if isinstance(_cache(conf.RATE_LIMIT_CACHE), LocMemCache):
         yield _warning(
             4,
-            "RATE_LIMIT_CACHE is local memory: each worker process has limits of its own.",
+            "RATE_LIMIT_CACHE is local memory: each worker process has limits of its own, and a few hundred other "
+            "entries push a counter out.",
             "Name a shared cache, such as Redis.",
         )
     if isinstance(_cache(conf.RATE_LIMIT_CACHE), DatabaseCache | FileBasedCache):

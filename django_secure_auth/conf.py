@@ -7,10 +7,12 @@ misspelt and ill-typed ones at start.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Generic, Self, TypeVar, overload
+from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -18,8 +20,9 @@ from django.core.signals import setting_changed
 from django.utils.encoding import force_bytes
 
 from django_secure_auth.kit.client_ip import parse_trusted_proxies
+from django_secure_auth.kit.cookies import cookie_name
 from django_secure_auth.kit.jwt import Key, KeyRing
-from django_secure_auth.kit.keys import Secret, SecretRing, b64decode, derive, is_weak_secret
+from django_secure_auth.kit.keys import Secret, SecretRing, b64decode, b64encode, derive, is_weak_secret
 from django_secure_auth.kit.rate import Rate
 
 T = TypeVar("T")
@@ -27,6 +30,7 @@ Complaint = str | None
 
 _MISSING = object()
 _MAX_KEY_ID = 64
+_BASE_URL = re.compile(r"(?i)https?://[^\s\\?#@]+")
 
 
 class Setting(Generic[T]):
@@ -73,8 +77,10 @@ class RateLimitsSetting(Setting[dict[str, str]]):
 
 
 def _configured() -> Mapping[str, Any]:
-    value = getattr(django_settings, "DJANGO_SECURE_AUTH", None) or {}
-    if not isinstance(value, Mapping):
+    value = getattr(django_settings, "DJANGO_SECURE_AUTH", None)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):  # an empty list is a mistake too, not the defaults
         raise ImproperlyConfigured("DJANGO_SECURE_AUTH must be a dict of settings.")
     return value
 
@@ -112,6 +118,17 @@ def _a_text_or_none(value: Any) -> Complaint:
     return None if value is None else _a_text(value)
 
 
+def _a_base_url(value: Any) -> Complaint:
+    if value is None:
+        return None
+    try:
+        # Reading a port that is none raises.
+        fine = bool(_BASE_URL.fullmatch(value) and urlsplit(value).hostname) and urlsplit(value).port != 0
+    except (ValueError, TypeError):
+        fine = False
+    return None if fine else "must be http:// or https:// and a host, perhaps a port and a path, and nothing else."
+
+
 def _one_of(*choices: str) -> Callable[[Any], Complaint]:
     def judge(value: Any) -> Complaint:
         return None if value in choices else f"must be one of {', '.join(map(repr, choices))}."
@@ -121,7 +138,13 @@ def _one_of(*choices: str) -> Callable[[Any], Complaint]:
 
 def _a_cookie_prefix(value: Any) -> Complaint:
     fine = isinstance(value, str) and value.isascii() and value.replace("_", "").replace("-", "").isalnum()
-    return None if fine else "must consist of ASCII letters, digits, '-' and '_'."
+    if not fine:
+        return "must consist of ASCII letters, digits, '-' and '_'."
+    try:
+        cookie_name(value, "access", secure=True)
+    except ValueError:
+        return "must have at most 64 characters, and no '__Host-' or the like of its own."
+    return None
 
 
 def _a_policy(value: Any) -> Complaint:
@@ -177,7 +200,9 @@ def _profile_fields(value: Any) -> Complaint:
 def _a_signing_key(entry: dict[str, Any]) -> Key:
     kid, alg, key = entry["kid"], entry["alg"], entry["key"]
     if isinstance(key, dict):
-        return Key.from_jwk({"kid": kid, "alg": alg, **key})
+        if key.get("kid", kid) != kid or key.get("alg", alg) != alg:
+            raise ValueError("the kid or alg of a JWK differs from that of its entry")
+        return Key.from_jwk({**key, "kid": kid, "alg": alg})
     if alg == "HS256":
         return Key.from_secret(kid=kid, secret=b64decode(key.rstrip("=")))
     return Key.from_pem(kid=kid, alg=alg, pem=key)
@@ -247,7 +272,7 @@ class Conf:
     ISSUER = Setting("django-secure-auth", judge=_a_text, text="`iss` of access tokens.")
     AUDIENCE = Setting("django-secure-auth", judge=_a_text, text="`aud` of access tokens.")
     BASE_URL = Setting[str | None](
-        None, judge=_a_text_or_none, text="Public URL of the site, for links and names in mails; never the Host header."
+        None, judge=_a_base_url, text="Public URL of the site, for links and names in mails; never the Host header."
     )
     # cookies
     COOKIE_PREFIX = Setting("secure_auth", judge=_a_cookie_prefix, text="Middle part of the cookie names.")
@@ -338,7 +363,8 @@ class Conf:
     PROFILE_FIELDS = Setting[list[str] | tuple[str, ...]](
         ("first_name", "last_name"),
         judge=_profile_fields,
-        text="Fields that `PATCH me/` takes and `GET me/` shows, where the user model has them.",
+        text="Fields that `PATCH me/` takes and `GET me/` shows, where the user model has them; never the ones that "
+        "users sign in with or are known by.",
     )
     # audit
     AUDIT_RETENTION = Setting(
@@ -361,7 +387,8 @@ def declared() -> Iterator[Setting[Any]]:
 
 def _django_secrets() -> Iterator[bytes]:
     for secret in (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS):
-        yield force_bytes(secret)  # Django takes both text and bytes
+        if secret:  # a variable of the environment that is set to nothing is one empty fallback
+            yield force_bytes(secret)  # Django takes both text and bytes
 
 
 def _derived(purpose: str) -> list[Secret]:
@@ -372,19 +399,41 @@ def _derived(purpose: str) -> list[Secret]:
     ]
 
 
+def derived_signing_keys() -> list[dict[str, Any]]:
+    """Return what is used while SIGNING_KEYS is None, as entries of it: secrets, for the key store only."""
+    derived = _derived("access-token")
+    return [{"kid": secret.key_id, "alg": "HS256", "key": b64encode(secret.value)} for secret in derived]
+
+
+def derived_encryption_keys() -> list[dict[str, str]]:
+    """Return what is used while ENCRYPTION_KEYS is None, as entries of it: secrets, for the key store only."""
+    return [{"kid": secret.key_id, "key": b64encode(secret.value)} for secret in _derived("root")]
+
+
+def shared_keys(signing: Sequence[Mapping[str, Any]], encryption: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the ids of the signing keys whose bytes are a root key as well, of entries that the judges accept.
+
+    Whoever may check access tokens could then make refresh tokens (NIST SP 800-57 part 1 §5.2: one key, one purpose).
+    """
+    roots = {_a_root_key(entry).value for entry in encryption}
+    return [entry["kid"] for entry in signing if entry["alg"] == "HS256" and _hmac_secret(entry["key"]) in roots]
+
+
+def _hmac_secret(key: str | Mapping[str, str]) -> bytes:
+    return b64decode(key.rstrip("=") if isinstance(key, str) else key["k"])
+
+
 @lru_cache(maxsize=1)
 def signing_ring() -> KeyRing:
     """Return the keys of access tokens: the first signs, all verify, `kid` picks (RFC 8725 §3.1)."""
-    if conf.SIGNING_KEYS is None:
-        return KeyRing([Key.from_secret(kid=secret.key_id, secret=secret.value) for secret in _derived("access-token")])
-    return KeyRing([_a_signing_key(entry) for entry in conf.SIGNING_KEYS])
+    entries = derived_signing_keys() if conf.SIGNING_KEYS is None else conf.SIGNING_KEYS
+    return KeyRing([_a_signing_key(entry) for entry in entries])
 
 
 @lru_cache(maxsize=1)
 def _root_ring() -> SecretRing:
-    if conf.ENCRYPTION_KEYS is None:
-        return SecretRing(_derived("root"))
-    return SecretRing([_a_root_key(entry) for entry in conf.ENCRYPTION_KEYS])
+    entries = derived_encryption_keys() if conf.ENCRYPTION_KEYS is None else conf.ENCRYPTION_KEYS
+    return SecretRing([_a_root_key(entry) for entry in entries])
 
 
 def secret_ring(purpose: str) -> SecretRing:

@@ -174,7 +174,23 @@ def answer_exception(exc: Exception, context: dict[str, Any]) -> Response:
     error = as_error(exc)
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(exc, SecureAuthError):
         bare = plain_request(request)
-        logger.error("%s at %s (request %s)", type(exc).__name__, bare.path, scope_of(request).request_id, exc_info=exc)
+        _log_defect(exc, bare, status=error.status_code)
         if isinstance(error, exceptions.InternalError):
             got_request_exception.send(sender=context["view"].__class__ if context.get("view") else None, request=bare)
+        response = problem_response(error, request)
+        response._has_been_logged = True  # type: ignore[attr-defined]  # Django would log it again, without traceback
+        return response
     return problem_response(error, request)
+
+
+def _log_defect(error: Exception, request: HttpRequest, *, status: int) -> None:
+    # A path is decoded: it may hold line breaks, which would be lines of the log, and escapes for the terminal.
+    path = request.path.encode("unicode_escape").decode("ascii")
+    logger.error(
+        "%s at %s (request %s)",
+        type(error).__name__,
+        path,
+        scope_of(request).request_id,
+        exc_info=error,
+        extra={"status_code": status, "request": request},
+    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
-from django_secure_auth.kit.keys import b64decode, is_weak_secret
+from django_secure_auth.conf import Conf, shared_keys
+from django_secure_auth.kit.keys import is_weak_secret
 
 MIN_SECRET = 32
-KEY_BYTES = 32
 _MAIL_THAT_ARRIVES = ("smtp:", "smtps:", "smtp+tls:", "smtp+ssl:")
 
 
@@ -23,30 +24,32 @@ def key_pairs(text: str) -> list[tuple[str, str]]:
         kid, separator, key = part.partition(":")
         if not (kid and separator and key):
             raise ValueError("write kid:base64, separated by commas")
-        if len(b64decode(key.rstrip("="))) < KEY_BYTES:
-            raise ValueError(f"the key {kid!r} is shorter than {KEY_BYTES} bytes")
         pairs.append((kid, key))
     return pairs
 
 
-def _keys_complaint(text: str) -> str | None:
+def _entries(text: str) -> list[dict[str, str]]:
+    return [{"kid": kid, "alg": "HS256", "key": key} for kid, key in key_pairs(text)]
+
+
+def _keys_complaint(text: str, judge: Callable[[Any], str | None]) -> str | None:
+    """What is good enough is the package's to say; here it is only said before anything starts."""
     try:
-        pairs = key_pairs(text)
+        entries = _entries(text)
     except ValueError as error:
         return f"cannot be read: {error}"
-    weak = [kid for kid, key in pairs if is_weak_secret(b64decode(key.rstrip("=")))]
-    if weak:
-        return f"holds a weak key: {', '.join(weak)}"
-    return None if pairs else "is missing"
+    if not entries:
+        return "is missing"
+    complaint = judge(entries)
+    return complaint.rstrip(".") if complaint else None
+
+
+def _is_weak(secret: str) -> bool:
+    return len(secret) < MIN_SECRET or is_weak_secret(secret.encode())
 
 
 def _is_https_origin(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    rest = parts.path.strip("/") or parts.query or parts.fragment
-    return parts.scheme == "https" and bool(parts.hostname) and not rest
+    return Conf.BASE_URL.judge(url) is None and url.startswith("https://") and not urlsplit(url).path.strip("/")
 
 
 def _complaints(environment: Mapping[str, str]) -> Iterator[str]:
@@ -56,8 +59,10 @@ def _complaints(environment: Mapping[str, str]) -> Iterator[str]:
     secret = value("SECRET_KEY")
     if not secret:
         yield "SECRET_KEY is missing"
-    elif len(secret) < MIN_SECRET or is_weak_secret(secret.encode()):
+    elif _is_weak(secret):
         yield f"SECRET_KEY is weak: make {MIN_SECRET} random characters or more"
+    if any(_is_weak(retired) for retired in value("SECRET_KEY_FALLBACKS").split(",") if retired):
+        yield "SECRET_KEY_FALLBACKS holds a weak key: what it signed is still believed; take it out"
     hosts = [host.strip() for host in value("ALLOWED_HOSTS").split(",") if host.strip()]
     if not hosts:
         yield "ALLOWED_HOSTS is missing"
@@ -71,11 +76,21 @@ def _complaints(environment: Mapping[str, str]) -> Iterator[str]:
         yield "EMAIL_URL is missing"
     elif not value("EMAIL_URL").startswith(_MAIL_THAT_ARRIVES):
         yield "EMAIL_URL is weak: it would show codes instead of mailing them; write smtp+tls://user:password@host:587"
-    for name in ("SECURE_AUTH_SIGNING_KEYS", "SECURE_AUTH_ENCRYPTION_KEYS"):
-        complaint = _keys_complaint(value(name))
+    yield from _key_complaints(value("SECURE_AUTH_SIGNING_KEYS"), value("SECURE_AUTH_ENCRYPTION_KEYS"))
+
+
+def _key_complaints(signing: str, encryption: str) -> Iterator[str]:
+    is_fine = True
+    for name, text, setting, option in (
+        ("SECURE_AUTH_SIGNING_KEYS", signing, Conf.SIGNING_KEYS, ""),
+        ("SECURE_AUTH_ENCRYPTION_KEYS", encryption, Conf.ENCRYPTION_KEYS, " --encryption"),
+    ):
+        complaint = _keys_complaint(text, setting.judge)
         if complaint:
-            option = " --encryption" if "ENCRYPTION" in name else ""
+            is_fine = False
             yield f"{name} {complaint} (DEBUG=1 manage.py secure_auth_keys generate{option} makes one)"
+    if is_fine and shared_keys(_entries(signing), _entries(encryption)):
+        yield "SECURE_AUTH_ENCRYPTION_KEYS holds a key of SECURE_AUTH_SIGNING_KEYS: a key has one purpose; make another"
 
 
 def refuse_incomplete(environment: Mapping[str, str]) -> None:

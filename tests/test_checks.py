@@ -22,8 +22,9 @@ from django_secure_auth.checks import (
     check_settings,
 )
 from django_secure_auth.checks import run_checks as our_checks
-from django_secure_auth.conf import conf
+from django_secure_auth.conf import Conf, conf
 from django_secure_auth.kit.keys import b64encode, new_secret_bytes
+from django_secure_auth.staff.admin import SecureAdminSite
 
 HEADERS = "django_secure_auth.headers.middleware.SecurityHeadersMiddleware"
 IDLE = "django_secure_auth.sessions.middleware.IdleTimeoutMiddleware"
@@ -36,6 +37,10 @@ LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 DUMMY = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
 TABLE = {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache_table"}
 FILES = {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": "/nowhere"}
+
+
+class OurAdminSite(SecureAdminSite):
+    """A project's own."""
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +142,7 @@ def test_e003_cookies_in_clear_outside_of_development(good: Any) -> None:
         ("SESSION_IDLE_TIMEOUT", "SESSION_ABSOLUTE_TIMEOUT"),
         ("REMEMBER_IDLE_TIMEOUT", "REMEMBER_ABSOLUTE_TIMEOUT"),
         ("ACTIVITY_INTERVAL", "SESSION_IDLE_TIMEOUT"),
-        ("STEP_UP_MAX_AGE", "SESSION_ABSOLUTE_TIMEOUT"),
+        ("STEP_UP_MAX_AGE", "SESSION_IDLE_TIMEOUT"),
         ("ACCESS_TOKEN_TTL", "SESSION_ABSOLUTE_TIMEOUT"),
     ],
 )
@@ -153,23 +158,43 @@ def test_e004_durations_that_contradict_each_other(shorter: str, longer: str) ->
 
 @pytest.mark.parametrize("name", ["STATE_CACHE", "RATE_LIMIT_CACHE"])
 def test_e005_a_cache_that_is_not_there(name: str) -> None:
+    """R28: not a silent fall-back to another cache."""
     message = the_one(found(**{name: "nowhere"}), "E005")
     assert name in message.msg
     assert "'nowhere'" in message.msg
 
 
 def test_e006_a_state_cache_that_nobody_shares() -> None:
+    """R28: not a revocation that reaches one process."""
     the_one(found(STATE_CACHE="memory"), "E006")
     assert found(STATE_CACHE=None) == []
 
 
 def test_e007_a_cache_that_counts_nothing() -> None:
+    """R28: not a limit that is silently off."""
     the_one(found(RATE_LIMIT_CACHE="dummy"), "E007")
 
 
 def test_e008_a_user_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(get_user_model(), "EMAIL_FIELD", "post_office_box")
     the_one(found(), "E008")
+
+
+@pytest.mark.parametrize("name", ["EMAIL_FIELD", "USERNAME_FIELD"])
+def test_e009_a_profile_that_holds_what_one_signs_in_with(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = get_user_model()
+    plain = [field.name for field in model._meta.concrete_fields if not Conf.PROFILE_FIELDS.judge([field.name])]
+    monkeypatch.setattr(model, name, plain[0])
+    message = the_one(found(PROFILE_FIELDS=["nick", plain[0]]), "E009")
+    assert plain[0] in message.msg
+    assert "nick" not in message.msg
+
+
+def test_e013_one_key_for_two_purposes() -> None:
+    (root,) = settings.DJANGO_SECURE_AUTH["ENCRYPTION_KEYS"]
+    message = the_one(found(SIGNING_KEYS=[{**root, "kid": "both", "alg": "HS256"}]), "E013")
+    assert "both" in message.msg
+    assert root["key"] not in f"{message.msg} {message.hint}"
 
 
 # --- installation ------------------------------------------------------------------------------------
@@ -189,6 +214,7 @@ def test_e011_idle_timeout_before_authentication(good: Any) -> None:
 
 
 def test_e012_no_csrf(good: Any) -> None:
+    """R28: not a sign-in that no browser can pass."""
     good.MIDDLEWARE = (HEADERS, SESSIONS, AUTH, IDLE)
     the_one(found(), "E012")
 
@@ -220,6 +246,12 @@ def test_w013_an_admin_without_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     the_one(found(), "W013")
 
 
+@pytest.mark.parametrize("site", [SecureAdminSite, OurAdminSite])
+def test_w013_is_silent_for_our_site_and_its_subclasses(site: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apps.get_app_config("admin"), "default_site", f"{site.__module__}.{site.__name__}")
+    assert found() == []
+
+
 def test_w013_is_silent_without_an_admin(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = apps.is_installed
     monkeypatch.setattr(apps, "is_installed", lambda name: name != "django.contrib.admin" and installed(name))
@@ -232,7 +264,7 @@ def test_w013_is_silent_without_an_admin(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("name", ["SIGNING_KEYS", "ENCRYPTION_KEYS"])
 def test_w001_derived_keys(name: str) -> None:
-    the_one(found(**{name: None}), "W001")
+    assert "secure_auth_keys rotate" in str(the_one(found(**{name: None}), "W001").hint)
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,12 @@ from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.audit.services import record
 from django_secure_auth.checks import check_settings
 from django_secure_auth.conf import signing_ring
+from django_secure_auth.exceptions import TokenInvalid
 from django_secure_auth.otp.models import OTPChallenge, TrustedDevice
 from django_secure_auth.sessions.models import Session
+from django_secure_auth.sessions.services import open_session
 from django_secure_auth.testing import sign_in
+from django_secure_auth.tokens.services import issue, read_access_token, rotate
 
 COMMANDS = sorted(name for name, app in get_commands().items() if app == "django_secure_auth")
 
@@ -66,9 +69,12 @@ def test_the_help_is_worth_reading(name: str) -> None:
 # --- secure_auth_keys --------------------------------------------------------------------------------
 
 
+def entries_in(output: str) -> list[dict[str, str]]:
+    return [json.loads(text) for text in re.findall(r"\{.*?\}", output, re.DOTALL)]
+
+
 def entry_in(output: str) -> dict[str, str]:
-    entry: dict[str, str] = json.loads(output[output.index("{") : output.index("}") + 1])
-    return entry
+    return entries_in(output)[0]
 
 
 @pytest.mark.control("ASVS-11.6.1")
@@ -97,13 +103,67 @@ def test_every_generated_key_is_new() -> None:
     assert len({entry["kid"] for entry in entries}) == len({entry["key"] for entry in entries}) == 3
 
 
-def test_rotation_names_the_steps_and_how_long_to_wait(settings: Any) -> None:
-    settings.DJANGO_SECURE_AUTH = {"ACCESS_TOKEN_TTL": timedelta(minutes=7)}
-    output = run("secure_auth_keys", "rotate")
+STEPS = ("LAST", "deploy everywhere", "FIRST", "deploy everywhere", "remove them")
+
+
+@pytest.mark.parametrize("option", [(), ("--encryption",)])
+def test_a_rotation_has_an_order_in_which_nobody_is_signed_out(option: tuple[str, ...]) -> None:
+    """A new key that signs before all processes know it makes tokens that the others refuse."""
+    output = run("secure_auth_keys", "rotate", *option)
     assert entry_in(output)
-    assert "0:07:00" in output
-    assert "180 days" in output
-    assert output.index("LAST") < output.index("FIRST") < output.index("remove it")
+    places = [0]
+    for step in STEPS:
+        places.append(output.index(step, places[-1]))
+    assert ("ENCRYPTION_KEYS" if option else "SIGNING_KEYS") in output
+    assert ("SIGNING_KEYS" if option else "ENCRYPTION_KEYS") not in output
+
+
+def test_a_rotation_says_how_long_to_wait(settings: Any) -> None:
+    settings.DJANGO_SECURE_AUTH = {"ACCESS_TOKEN_TTL": timedelta(minutes=7), "CLOCK_LEEWAY": timedelta(seconds=5)}
+    assert "0:07:05" in run("secure_auth_keys", "rotate")
+    assert "180 days" in run("secure_auth_keys", "rotate", "--encryption")
+    settings.DJANGO_SECURE_AUTH = {"TRUSTED_DEVICE_TTL": timedelta(days=1), "REMEMBER_ABSOLUTE_TIMEOUT": timedelta(2)}
+    assert "12:00:00" not in run("secure_auth_keys", "rotate", "--encryption")
+    assert "2 days" in run("secure_auth_keys", "rotate", "--encryption")
+    settings.DJANGO_SECURE_AUTH |= {"SESSION_ABSOLUTE_TIMEOUT": timedelta(days=3)}
+    assert "3 days" in run("secure_auth_keys", "rotate", "--encryption")
+
+
+@pytest.mark.django_db
+def test_the_first_rotation_away_from_derived_keys_signs_nobody_out(ana: Any, settings: Any, rf: Any) -> None:
+    """Check W001 asks for keys of one's own: what was made with the derived ones is understood as long as they stay."""
+    settings.SECRET_KEY_FALLBACKS = ["the secret of last year: 8f1d0b3c9a7e5d2f4b6a"]
+    tokens = issue(open_session(ana, request=rf.get("/"), amr=["pwd"]))
+    signing, roots = (entries_in(run("secure_auth_keys", "rotate", *option)) for option in ((), ("--encryption",)))
+    assert len(signing) == len(roots) == 3  # the new one, that of SECRET_KEY, that of its fallback
+    settings.DJANGO_SECURE_AUTH = {"SIGNING_KEYS": signing[:1], "ENCRYPTION_KEYS": roots[:1]}
+    with pytest.raises(TokenInvalid):
+        read_access_token(tokens.access)
+    with pytest.raises(TokenInvalid):
+        rotate(tokens.refresh, request=rf.get("/"))
+    settings.DJANGO_SECURE_AUTH = {"SIGNING_KEYS": signing, "ENCRYPTION_KEYS": roots}
+    assert check_settings() == []
+    assert read_access_token(tokens.access).user_id == str(ana.pk)
+    assert rotate(tokens.refresh, request=rf.get("/")).session.generation == 2
+
+
+def test_a_rotation_of_keys_of_ones_own_prints_no_other_key(settings: Any) -> None:
+    signing = entry_in(run("secure_auth_keys", "generate"))
+    settings.DJANGO_SECURE_AUTH = {"SIGNING_KEYS": [signing]}
+    output = run("secure_auth_keys", "rotate")
+    assert len(entries_in(output)) == 1
+    assert signing["key"] not in output
+    assert len(entries_in(run("secure_auth_keys", "rotate", "--encryption"))) == 2  # these are still derived
+
+
+@pytest.mark.parametrize("action", ["generate", "rotate"])
+def test_secrets_are_written_to_standard_output_and_nowhere_else(
+    action: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = entries_in(run("secure_auth_keys", action))
+    assert entries
+    assert caplog.text == ""
+    assert capsys.readouterr() == ("", "")
 
 
 def test_the_list_shows_names_and_no_values(settings: Any) -> None:
@@ -152,7 +212,9 @@ def test_sessions_end_at_once_for_one_user_only(ana: Any, ben: Any) -> None:
     assert other.get(reverse("probe")).status_code == 200
     session.refresh_from_db()
     assert session.revoked_reason == "command"
-    assert SecurityEvent.objects.filter(event="authn_token_revoked", user_id=str(ana.pk)).count() == 2
+    told = SecurityEvent.objects.filter(event="authn_token_revoked", user_id=str(ana.pk))
+    assert told.count() == 2
+    assert {event.actor_id for event in told} == {""}  # a shell knows no user
     assert run("secure_auth_sessions", "end", "--user", "ana@example.com") == "0 sessions ended\n"
 
 

@@ -22,7 +22,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django.test import Client, RequestFactory
-from django.urls import path, reverse
+from django.urls import path, re_path, reverse
 from rest_framework import exceptions as drf
 from rest_framework import permissions, serializers
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
@@ -158,6 +158,7 @@ WITHOUT_DATABASE: dict[str, Callable[..., Any]] = {
 }
 urlpatterns = [
     path("half-done/", WritesAndRefuses.as_view()),
+    re_path(r"^odd/[\s\S]*$", transaction.non_atomic_requests(HostView.as_view())),
     *(path(route, transaction.non_atomic_requests(view)) for route, view in WITHOUT_DATABASE.items()),
 ]
 
@@ -425,6 +426,21 @@ def test_a_defect_is_logged_with_the_request_id_and_announced_and_not_shown(
     (told,) = announced
     assert told["sender"] is HostView
     assert told["request"].path == "/host/"
+
+
+@pytest.mark.control("ASVS-16.4.1")
+def test_a_path_writes_no_lines_of_its_own_and_a_defect_is_logged_once(
+    client: Client, announced: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    raised.append(RuntimeError(SECRET))
+    with caplog.at_level(logging.ERROR, logger="django.request"):
+        client.get("/odd/x%0AERROR%20all%20is%20well%1B[2J%C3%A9/")
+    (record,) = caplog.records
+    message = record.getMessage()
+    assert message.isprintable()
+    assert message.startswith(r"RuntimeError at /odd/x\nERROR all is well\x1b[2J\xe9/ (request ")
+    assert vars(record)["status_code"] == 500
+    assert vars(record)["request"].path.endswith("é/")
 
 
 def test_djangos_test_client_raises_a_defect_as_it_always_does() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+from collections import UserDict
 from collections.abc import Callable
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -21,11 +23,22 @@ from django.test import Client, RequestFactory, override_settings
 from django.urls import reverse
 
 from django_secure_auth.checks import check_settings
-from django_secure_auth.conf import DEFAULT_RATE_LIMITS, Conf, Setting, conf, declared, secret_ring, signing_ring
-from django_secure_auth.exceptions import ChallengeInvalid, TokenInvalid
+from django_secure_auth.conf import (
+    DEFAULT_RATE_LIMITS,
+    Conf,
+    Setting,
+    conf,
+    declared,
+    secret_ring,
+    shared_keys,
+    signing_ring,
+)
+from django_secure_auth.exceptions import ChallengeInvalid, SessionInactive, TokenExpired, TokenInvalid
+from django_secure_auth.kit.cookies import cookie_name
 from django_secure_auth.kit.keys import b64encode
 from django_secure_auth.otp.services import find, start, trust_device, users_of_device, verify
-from django_secure_auth.sessions.services import open_session
+from django_secure_auth.sessions.models import Session
+from django_secure_auth.sessions.services import alive, open_session
 from django_secure_auth.testing import latest_code
 from django_secure_auth.tokens.services import issue, read_access_token, rotate
 
@@ -77,6 +90,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
             [{"kid": "a", "alg": "none", "key": b64encode(A_SECRET)}],
             [{"kid": "a", "alg": "HS512", "key": b64encode(A_SECRET * 2)}],
             [{"kid": "a", "alg": "HS256", "key": A_SECRET}],
+            [{"kid": "a", "alg": "HS256", "key": UserDict(kty="oct", k=b64encode(A_SECRET))}],
             [{"kid": "a", "alg": "HS256", "key": "not base64!"}],
             [{"kid": "a", "alg": "EdDSA", "key": "not a pem"}],
             [{"kid": "a", "alg": "EdDSA", "key": None}],
@@ -106,8 +120,41 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     ),
     "ISSUER": A_TEXT,
     "AUDIENCE": A_TEXT,
-    "BASE_URL": A_TEXT_OR_NONE,
-    "COOKIE_PREFIX": (["shop", "my-shop_2"], ["", "_-", "a b", "é", "a;b", "a=b", None, 5]),
+    "BASE_URL": (
+        ["https://example.com", "http://127.0.0.1:8000", "https://[::1]:8443/app/", "HTTPS://example.com", None],
+        [
+            "",
+            "  ",
+            5,
+            b"https://example.com",
+            False,
+            ["https://example.com"],
+            "no url",
+            "example.com",
+            "//example.com",
+            "ftp://example.com",
+            "javascript:alert(1)",
+            "https://",
+            "https://:443",
+            "https:///path",
+            "https://[",
+            "https://example.com:port",
+            "https://example.com:99999",
+            "https://example.com:0",
+            "https://ana@example.com",
+            "https://ana:secret@example.com",
+            "https://example.com?",
+            "https://example.com/?a=b",
+            "https://example.com/#top",
+            "https://example.com\\@evil.example",
+            "https://exa mple.com",
+            "https://example.com\n",
+        ],
+    ),
+    "COOKIE_PREFIX": (
+        ["shop", "my-shop_2", "x" * 64, "__shop"],
+        ["", "_-", "a b", "é", "a;b", "a=b", None, 5, ["shop"], "x" * 65, "__Host-shop", "__secure-shop", "__a-b"],
+    ),
     "COOKIE_SECURE": ([False, True], A_BOOL[1]),
     "ACCESS_COOKIE_SAMESITE": (["Strict", "Lax"], ["None", "lax", None, True, ""]),
     "ACCESS_TOKEN_TTL": duration(10 * SECOND, 15 * MINUTE),
@@ -172,6 +219,16 @@ def test_a_project_without_the_dict_has_the_defaults() -> None:
         assert check_settings() == []
     with override_settings(DJANGO_SECURE_AUTH=None):
         assert conf.OTP_LENGTH == 6
+        assert check_settings() == []
+
+
+@pytest.mark.parametrize("kind", [UserDict, MappingProxyType])
+def test_any_mapping_will_do(kind: Callable[[dict[str, Any]], Any]) -> None:
+    with override_settings(DJANGO_SECURE_AUTH=kind({"OTP_LENGTH": 8})):
+        assert conf.OTP_LENGTH == 8
+        assert check_settings() == []
+    with override_settings(DJANGO_SECURE_AUTH=kind({"OTP_LENGHT": 8})):
+        assert [found.id for found in check_settings()] == ["secure_auth.E001"]
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name in NAMES for value in VALUES[name][0]])
@@ -224,7 +281,7 @@ def test_a_setting_like_no_other_gets_the_valid_names_without_a_guess(name: Any)
     assert found.hint.startswith("The settings are: ACCESS_COOKIE_SAMESITE, ")
 
 
-@pytest.mark.parametrize("value", [["OTP_LENGTH"], "OTP_LENGTH", 5, True])
+@pytest.mark.parametrize("value", [["OTP_LENGTH"], "OTP_LENGTH", 5, True, [], "", 0, False, ()])
 def test_a_dict_that_is_none_is_refused(value: Any) -> None:
     with override_settings(DJANGO_SECURE_AUTH=value):
         with pytest.raises(ImproperlyConfigured, match="must be a dict"):
@@ -253,6 +310,52 @@ def test_a_value_is_judged_once_and_then_remembered() -> None:
     with override_settings(DJANGO_SECURE_AUTH={"A_NUMBER": 12345}):
         assert [setting.__get__(conf, Conf) for _ in range(3)] == [12345] * 3
     assert judged == [12345]
+
+
+# --- durations whose effect no story shows -----------------------------------------------------------
+
+HOUR = timedelta(hours=1)
+
+
+def lives(session: Session) -> bool:
+    try:
+        alive(session.pk)
+    except SessionInactive:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("name", "remembered", "life"),
+    [
+        ("REMEMBER_IDLE_TIMEOUT", True, HOUR + MINUTE),  # the idle check grants ACTIVITY_INTERVAL
+        ("REMEMBER_ABSOLUTE_TIMEOUT", True, HOUR),
+        ("SESSION_IDLE_TIMEOUT", False, HOUR + MINUTE),
+        ("SESSION_ABSOLUTE_TIMEOUT", False, HOUR),
+    ],
+)
+def test_a_session_lives_as_long_as_its_kind_is_set_to(
+    name: str, remembered: bool, life: timedelta, user: Any, clock: Any
+) -> None:
+    longer = {"SESSION_IDLE_TIMEOUT": 2 * HOUR, "REMEMBER_IDLE_TIMEOUT": 2 * HOUR}
+    with override_settings(DJANGO_SECURE_AUTH={**longer, name: HOUR}):
+        session = open_session(user, request=a_request(), amr=["pwd"], remember_me=remembered)
+        other = open_session(user, request=a_request(), amr=["pwd"], remember_me=not remembered)
+        clock.forward(life - SECOND)
+        assert lives(session)
+        clock.forward(2 * SECOND)
+        assert not lives(session)
+        assert lives(other)
+
+
+def test_an_access_token_lives_as_long_as_it_is_set_to(user: Any, clock: Any) -> None:
+    with override_settings(DJANGO_SECURE_AUTH={"ACCESS_TOKEN_TTL": MINUTE}):
+        token = access_token_for(user)
+        clock.forward(58 * SECOND)
+        assert read_access_token(token).generation == 1
+        clock.forward(3 * SECOND)
+        with pytest.raises(TokenExpired):
+            read_access_token(token)
 
 
 # --- derived keys ------------------------------------------------------------------------------------
@@ -296,6 +399,20 @@ def test_a_secret_key_may_be_text_or_bytes(secret: Any, user: Any) -> None:
 def test_a_fallback_that_repeats_the_secret_key_is_one_key() -> None:
     with override_settings(SECRET_KEY=OLD_SECRET, SECRET_KEY_FALLBACKS=[OLD_SECRET]):
         assert len(signing_ring()) == len(secret_ring("refresh")) == 1
+
+
+@pytest.mark.parametrize("empty", ["", b""])
+def test_a_fallback_that_says_nothing_is_none(empty: Any) -> None:
+    """An environment variable that is set to nothing is a list of one empty text."""
+    with override_settings(SECRET_KEY=OLD_SECRET, SECRET_KEY_FALLBACKS=[empty]):
+        assert len(signing_ring()) == len(secret_ring("refresh")) == 1
+
+
+@pytest.mark.parametrize("cookies_are_secure", [True, False])
+@pytest.mark.parametrize("prefix", VALUES["COOKIE_PREFIX"][0])
+def test_every_prefix_that_is_taken_makes_cookie_names(prefix: str, cookies_are_secure: bool) -> None:
+    for kind in ("access", "refresh", "challenge", "device"):
+        assert prefix in cookie_name(prefix, kind, secure=cookies_are_secure)
 
 
 @pytest.mark.control("ASVS-11.4.4")
@@ -412,6 +529,19 @@ def test_asymmetric_keys_sign_as_pem_and_as_jwk(
     the_first_signs_and_both_verify(entry, hmac_key("old", B_SECRET), user)
 
 
+@pytest.mark.parametrize(("name", "value"), [("kid", "other"), ("alg", "ES256"), ("kid", None), ("alg", 5)])
+def test_a_jwk_may_not_contradict_its_entry(name: str, value: Any) -> None:
+    """The ring would know it under another name than the settings do."""
+    jwk = ed25519_jwk()
+    entry = {"kid": "pair", "alg": "EdDSA", "key": {**jwk, "kid": "pair", "alg": "EdDSA"}}
+    with override_settings(DJANGO_SECURE_AUTH={"SIGNING_KEYS": [entry]}):
+        assert signing_ring().first.kid == "pair"
+    with override_settings(DJANGO_SECURE_AUTH={"SIGNING_KEYS": [{**entry, "key": {**jwk, name: value}}]}):
+        (found,) = check_settings()
+    assert found.id == "secure_auth.E002"
+    assert "differ" in found.msg
+
+
 @pytest.mark.parametrize("key", [pem_of, rsa_jwk, public_pem_of], ids=["pem", "jwk", "public pem"])
 def test_rs256_may_not_be_first(key: Callable[[rsa.RSAPrivateKey], Any], rsa_key: rsa.RSAPrivateKey) -> None:
     entry = {"kid": "legacy", "alg": "RS256", "key": key(rsa_key)}
@@ -497,10 +627,21 @@ def test_refresh_tokens_codes_and_devices_live_through_a_rotation_of_the_keys(us
             rotate(refresh, request=request)
         with pytest.raises(ChallengeInvalid):
             find(started.secret)
-        assert users_of_device(device) == frozenset()
+        assert users_of_device(device) == {}
     with override_settings(DJANGO_SECURE_AUTH={"ENCRYPTION_KEYS": [NEW_ROOT, OLD_ROOT]}):
         successor = rotate(refresh, request=request).tokens.refresh
         verify(find(started.secret), code, request=request)
-        assert users_of_device(device) == {user.pk}
+        assert users_of_device(device) == {user.pk: True}
     with override_settings(DJANGO_SECURE_AUTH={"ENCRYPTION_KEYS": [NEW_ROOT]}):
         assert rotate(successor, request=request).session.generation == 3
+
+
+@pytest.mark.parametrize("padding", ["", "="])
+def test_a_key_that_stands_in_both_sets_is_named(padding: str) -> None:
+    both = b64encode(A_SECRET) + padding
+    octets: dict[str, Any] = {"kid": "jwk", "alg": "HS256", "key": {"kty": "oct", "k": b64encode(A_SECRET)}}
+    pair: dict[str, Any] = {"kid": "pair", "alg": "EdDSA", "key": pem_of(ed25519.Ed25519PrivateKey.generate())}
+    signing = [pair, octets, hmac_key("fresh", B_SECRET), {"kid": "text", "alg": "HS256", "key": both}]
+    assert shared_keys(signing, [{"kid": "root", "key": both}]) == ["jwk", "text"]
+    assert shared_keys(signing, [root_key("root", secrets.token_bytes(32))]) == []
+    assert shared_keys([], []) == []

@@ -29,6 +29,13 @@ class _Nonce:
         return self.value
 
 
+def _framing(response: HttpResponseBase) -> str | None:
+    """What the view says by Django's decorators, `xframe_options_exempt` (None) and `xframe_options_sameorigin`."""
+    if getattr(response, "xframe_options_exempt", False):
+        return None
+    return str(response.headers.get("X-Frame-Options", "DENY")).upper()
+
+
 class SecurityHeadersMiddleware:
     """Adds what the view did not set itself; `{{ request.csp_nonce }}` is stable within a request.
 
@@ -57,9 +64,9 @@ class SecurityHeadersMiddleware:
     def _protect(self, request: HttpRequest, response: HttpResponseBase, nonce: _Nonce) -> HttpResponseBase:
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         is_json = kind == "application/json" or kind.endswith("+json")
-        headers = response_headers(is_json=is_json, is_secure=request.is_secure(), nonce=nonce.value)
-        if getattr(response, "xframe_options_exempt", False):  # Django's decorator: the view opts out
-            del headers["X-Frame-Options"]
+        headers = response_headers(
+            is_json=is_json, is_secure=request.is_secure(), nonce=nonce.value, framing=_framing(response)
+        )
         for name, value in headers.items():
             response.headers.setdefault(name, value)
         return response

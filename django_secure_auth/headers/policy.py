@@ -16,26 +16,37 @@ COMMON = {
 }
 
 
-def page_csp(nonce: str) -> str:
-    """Return the strict policy of a page: scripts and styles by nonce, nothing else (ASVS 3.4.3)."""
+def page_csp(nonce: str, *, framing: str | None = "DENY") -> str:
+    """Return the strict policy of a page: scripts and styles by nonce, nothing else (ASVS 3.4.3).
+
+    `framing` is its X-Frame-Options, None for a view that may be framed by anybody: browsers read the policy only.
+    """
+    ancestors = "'self'" if framing == "SAMEORIGIN" else "'none'"
+    frames = f"frame-ancestors {ancestors}; " if framing is not None else ""
     return (
         f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self'; "
-        "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+        f"connect-src 'self'; base-uri 'none'; form-action 'self'; {frames}"
         "require-trusted-types-for 'script'; trusted-types 'none'"
     )
 
 
-def response_headers(*, is_json: bool, is_secure: bool, nonce: str | None) -> dict[str, str]:
+def response_headers(
+    *, is_json: bool, is_secure: bool, nonce: str | None, framing: str | None = "DENY"
+) -> dict[str, str]:
     """Return the headers for a response, by what it is.
 
     JSON gets a policy that forbids everything. A page gets the strict one when its template asked for the
-    nonce; other pages keep what the project gave them.
+    nonce; other pages keep what the project gave them. `framing` is what the view says about frames, see `page_csp`.
     """
     headers = dict(COMMON)
+    if framing is None:
+        del headers["X-Frame-Options"]
+    else:
+        headers["X-Frame-Options"] = framing
     if is_json:
         headers["Content-Security-Policy"] = API_CSP
     elif nonce is not None:
-        headers["Content-Security-Policy"] = page_csp(nonce)
+        headers["Content-Security-Policy"] = page_csp(nonce, framing=framing)
     if is_secure:
         headers["Strict-Transport-Security"] = HSTS
     return headers

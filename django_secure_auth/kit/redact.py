@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 REDACTED = "[REDACTED]"
 TRUNCATED = "[TRUNCATED]"
@@ -67,15 +67,27 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _PEM = re.compile(
     r"-----BEGIN (?:[A-Z]{2,10} ){0,2}PRIVATE KEY-----.*?(?:-----END (?:[A-Z]{2,10} ){0,2}PRIVATE KEY-----|\Z)", re.S
 )
-_USERINFO = re.compile(r"://[^\s/?#@]*+@")
-_HEADER = re.compile(r"""(?i)\b(authorization|cookie|x-api-key)(["']?\s*+:\s*+)[^\r\n]++""")
+_HEADER = re.compile(r"""(?i)(?<![A-Za-z0-9])(authorization|cookie|x[-_]api[-_]key)(["']?\s*+:\s*+|\s*+=)[^\r\n]++""")
 _BEARER = re.compile(r"""(?i)(bearer)((?:\s|%20|[+:])++)[^\s"',;]++""")
 _BASE64URL_AND_DOT = f"{string.ascii_letters}{string.digits}_-."
 _TOKEN_RUN = re.compile(r"[A-Za-z0-9_.-]{5,}+")
-_ASSIGNMENT = re.compile(r"(?<![\w.\[\]-])([\w.\[\]-]++)(?:=|%3[Dd])")
+# An @ may stand in the path of a web address. Everywhere else, what is before the last one is taken for a password,
+# which holds "/" and "@" whenever somebody forgot to encode it.
+_URL = re.compile(r"://\S++")
+_USERINFO = re.compile(r"(?i)(?<!http)(?<!https)://|://(?!(?:\[[\da-f:.]*+\]|[^/?#@:]*+)(?::\d*+)?+[/?#])")
+# name=value, "name": value and name = value; percent-encoded, or in a JSON text inside another one (\"name\":).
+_QUOTE = r"""(?:\\*+["']|%2[27])"""
+_ASSIGNMENT = re.compile(rf"(?<![\w.\[\]-])([\w.\[\]-]++)(?=(=|%3[Dd]|[ \t]++=++[ \t]*+|{_QUOTE}\s*+(?::|%3[Aa])\s*+))")
+# Up to the closing quote; to the end of the line after an opening bracket; else as far as a query string would go.
+_VALUE = re.compile(
+    rf"""(?s)(b?({_QUOTE})).*?(?=(?<!\\)\2|\Z)"""
+    r"""|(?!\[REDACTED\])[^&;\s"'<>(\[{]*+[(\[{][^\r\n]*+"""
+    r"""|(?:(?!%26)[^&;\s"'<>])*+"""
+)
 # What each of the patterns above needs: most strings hold none of it, and one look is enough.
-_SUSPECT = re.compile(r"(?i)=|%3d|://|eyJ|-----BEGIN|bearer|authorization|cookie|x-api-key")
-_ASSIGNED_END = re.compile(r"""[&;\s"'<>]|%26""")
+_SUSPECT = re.compile(
+    r"""(?i)=|%3d|(?:["']|%2[27])\s*+(?::|%3a)|://|eyJ|-----BEGIN|bearer|authorization|cookie|x[-_]api[-_]key"""
+)
 
 _DOMAIN = re.compile(r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W_](?:[\w-]{0,61}[^\W_])?|localhost", re.IGNORECASE)
 
@@ -128,9 +140,10 @@ def redact_jti(jti: str | None) -> str:
 def redact_text(text: str, *, limit: int = MAX_TEXT) -> str:
     """Take the credentials out of free text and cut it to `limit` characters (the last one is then "…").
 
-    Recognised: JWTs (also inside other words), `Bearer …`, `Authorization:`, `Cookie:` and `X-API-Key:` up to the end
-    of the line, `name=value` where the name is a sensitive one (query strings, percent-encoded or not), the user part
-    of a URL, PEM private keys. A bare password in a sentence is not recognisable: never log one.
+    Recognised: JWTs (also inside other words), `Bearer …`, `Authorization:`, `Cookie:` and `X-API-Key:` (or `=`) up to
+    the end of the line, `name=value` and `"name": value` where the name is a sensitive one (query strings, JSON, calls;
+    percent-encoded or not), the user part of a URL, PEM private keys. A bare password in a sentence is not
+    recognisable: never log one.
 
     Time is linear and bounded, whatever the text.
     """
@@ -147,11 +160,13 @@ def redact_text(text: str, *, limit: int = MAX_TEXT) -> str:
 
 def _without_credentials(text: str) -> str:
     text = _PEM.sub(REDACTED, text)
-    text = _USERINFO.sub(f"://{REDACTED}@", text)
+    text = _TOKEN_RUN.sub(_redact_jwt, text)
+    text = _URL.sub(_redact_userinfo, text)
     text = _HEADER.sub(rf"\1\2{REDACTED}", text)
     text = _BEARER.sub(rf"\1\2{REDACTED}", text)
-    text = _TOKEN_RUN.sub(_redact_jwt, text)
-    return _redact_assignments(text)
+    text = _redact_assignments(text)
+    # Once more: the blank that had ended an address may have been part of a value that is hidden now.
+    return _URL.sub(_redact_userinfo, text)
 
 
 def redact_mapping(mapping: Mapping[Any, Any], *, extra_keys: Iterable[str] = ()) -> dict[str, Any]:
@@ -194,6 +209,13 @@ def _is_sensitive(key: str) -> bool:
     return not words.isdisjoint(_SECRET_WORDS)
 
 
+def _redact_userinfo(match: re.Match[str]) -> str:
+    text, (begin, end) = match.string, match.span()
+    last = text.rfind("@", begin, end)
+    user = _USERINFO.search(text, begin, last) if last >= 0 else None
+    return f"{text[begin : user.end()]}{REDACTED}{text[last:end]}" if user else match[0]
+
+
 def _redact_jwt(match: re.Match[str]) -> str:
     run = match[0]
     start = run.find("eyJ")
@@ -203,12 +225,13 @@ def _redact_jwt(match: re.Match[str]) -> str:
 def _redact_assignments(text: str) -> str:
     kept: list[str] = []
     position = 0
-    for match in _ASSIGNMENT.finditer(text):
-        if match.start() < position or not is_sensitive_key(match[1]):
+    for name in _ASSIGNMENT.finditer(text):
+        if name.start() < position or not is_sensitive_key(name[1]):
             continue
-        end = _ASSIGNED_END.search(text, match.end())
-        kept += [text[position : match.end()], REDACTED]
-        position = end.start() if end else len(text)
+        value = cast(re.Match[str], _VALUE.match(text, name.end(2)))  # perhaps an empty one
+        start = value.end(1) if value[1] else value.start()
+        kept += [text[position:start], REDACTED]
+        position = value.end()
     kept.append(text[position:])
     return "".join(kept)
 
@@ -240,16 +263,21 @@ class _Copy:
         return copy
 
     def hide_or_copy(self, name: str, item: Any, depth: int) -> Any:
-        if len(name) > _MAX_KEY or _canonical(name) in self.extra_keys:
-            hide = True
-        elif type(item) in (bool, int, float) and _SEPARATORS.split(name)[-1].lower() in _ABOUT_A_SECRET:
-            hide = False
-        else:
-            hide = _is_sensitive(name)
-        if not hide:
+        if not self.is_hidden(name, item):
             return self.value(item, depth + 1)
         self.cost += 1
         return REDACTED
+
+    def is_hidden(self, name: str, item: Any) -> bool:
+        if len(name) > _MAX_KEY or _canonical(name) in self.extra_keys:
+            return True
+        if type(item) in (bool, int, float) and _SEPARATORS.split(name)[-1].lower() in _ABOUT_A_SECRET:
+            return False
+        return _is_sensitive(name)
+
+    def is_hidden_pair(self, items: list[Any]) -> bool:
+        is_named = len(items) == 2 and issubclass(type(items[0]), (str, bytes))
+        return is_named and self.is_hidden(self.key(items[0]), items[1])
 
     def key(self, key: Any) -> str:
         kind = type(key)
@@ -259,18 +287,21 @@ class _Copy:
             return bytes(key).decode("latin-1")
         return str(self.value(key, MAX_DEPTH))
 
-    def items(self, value: Iterable[Any], depth: int) -> list[Any]:
+    def items(self, value: Iterable[Any], depth: int, *, may_be_pair: bool = False) -> list[Any]:
         copy: list[Any] = []
         self.open.add(id(value))
-        for item in list(islice(value, MAX_COST + 1)):
+        items = list(islice(value, MAX_COST + 1))
+        if may_be_pair and self.is_hidden_pair(items):
+            items[1] = REDACTED
+        for item in items:
             if self.cost >= MAX_COST:
                 copy.append(TRUNCATED)
                 break
-            copy.append(self.value(item, depth + 1))
+            copy.append(self.value(item, depth + 1, is_element=True))
         self.open.discard(id(value))
         return copy
 
-    def value(self, value: Any, depth: int) -> Any:
+    def value(self, value: Any, depth: int, *, is_element: bool = False) -> Any:
         self.cost += 1
         kind = type(value)
         if value is None or kind is bool:
@@ -281,10 +312,10 @@ class _Copy:
         if issubclass(kind, (bytes, bytearray)):
             return f"<{len(value)} bytes>"
         if issubclass(kind, (Mapping, list, tuple, set, frozenset)):
-            return self.container(value, depth)
+            return self.container(value, depth, is_element=is_element)
         return _scalar(value)
 
-    def container(self, value: Any, depth: int) -> Any:
+    def container(self, value: Any, depth: int, *, is_element: bool) -> Any:
         if id(value) in self.open:
             return CYCLE
         if depth >= MAX_DEPTH:
@@ -293,11 +324,10 @@ class _Copy:
         if issubclass(kind, Mapping):
             return self.mapping(value, depth)
         if issubclass(kind, list):
-            return self.items(value, depth)
+            # A list is a pair among others only (headers); alone it is a list of two things, as `["pwd", "email"]`.
+            return self.items(value, depth, may_be_pair=is_element)
         if issubclass(kind, tuple):
-            if len(value) == 2 and issubclass(type(value[0]), (str, bytes)):
-                return (self.value(value[0], depth), self.hide_or_copy(self.key(value[0]), value[1], depth))
-            return tuple(self.items(value, depth))
+            return tuple(self.items(value, depth, may_be_pair=True))
         return sorted(self.items(value, depth), key=str)  # sets have no order; a log line should
 
 

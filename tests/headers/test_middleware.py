@@ -95,9 +95,19 @@ def framed_at_home(request: HttpRequest) -> HttpResponse:
     return HttpResponse("a widget")
 
 
+@xframe_options_exempt
+def framed_page(request: HttpRequest) -> HttpResponse:
+    return page(request)
+
+
+@xframe_options_sameorigin
+def framed_page_at_home(request: HttpRequest) -> HttpResponse:
+    return page(request)
+
+
 VIEWS: tuple[Callable[..., Any], ...] = (
     page, guarded_page, bare_page, own_headers, some_json, moved, streaming, missing, crash, refusing, page_later,
-    refusing_later, framed, framed_at_home,
+    refusing_later, framed, framed_at_home, framed_page, framed_page_at_home,
 )  # fmt: skip
 # Without a transaction around them, whatever the project under test does: these need no database.
 urlpatterns = [path(f"{view.__name__}/", transaction.non_atomic_requests(view)) for view in VIEWS]
@@ -211,6 +221,19 @@ def test_framing_is_forbidden_unless_the_view_opts_out() -> None:
     assert get_sync("bare_page")["X-Frame-Options"] == "DENY"
     assert get_sync("framed_at_home")["X-Frame-Options"] == "SAMEORIGIN"
     assert "X-Frame-Options" not in get_sync("framed")
+
+
+@pytest.mark.control("ASVS-3.4.6")
+def test_the_policy_of_a_page_forbids_framing_unless_the_view_opts_out() -> None:
+    """A browser that reads the policy reads no X-Frame-Options: the view's word must be in both."""
+    assert "frame-ancestors 'none'" in get_sync("page")["Content-Security-Policy"]
+    at_home = get_sync("framed_page_at_home")
+    assert "frame-ancestors 'self'" in at_home["Content-Security-Policy"]
+    assert at_home["X-Frame-Options"] == "SAMEORIGIN"
+    framed_anywhere = get_sync("framed_page")
+    assert "frame-ancestors" not in framed_anywhere["Content-Security-Policy"]
+    assert "script-src 'nonce-" in framed_anywhere["Content-Security-Policy"]
+    assert "X-Frame-Options" not in framed_anywhere
 
 
 @pytest.mark.control("ASVS-3.2.1")

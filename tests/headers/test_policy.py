@@ -52,6 +52,25 @@ def test_the_policy_of_a_page_forbids_all_but_what_bears_the_nonce() -> None:
     assert "unsafe" not in page_csp("abc")
 
 
+@pytest.mark.parametrize(
+    ("framing", "ancestors"), [("DENY", "'none'"), ("SAMEORIGIN", "'self'"), ("ALLOW-FROM x", "'none'"), (None, None)]
+)
+def test_both_headers_say_the_same_about_frames(framing: str | None, ancestors: str | None) -> None:
+    """Browsers that know frame-ancestors do not look at X-Frame-Options any more."""
+    headers = response_headers(is_json=False, is_secure=False, nonce="abc", framing=framing)
+    policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
+    assert policy.get("frame-ancestors") == ancestors
+    assert headers.get("X-Frame-Options") == framing
+    assert (
+        policy.keys() | {"frame-ancestors"} == dict(part.split(" ", 1) for part in page_csp("abc").split("; ")).keys()
+    )
+
+
+def test_json_is_framed_by_nobody() -> None:
+    headers = response_headers(is_json=True, is_secure=False, nonce=None, framing=None)
+    assert headers["Content-Security-Policy"] == API_CSP
+
+
 def test_the_answer_is_the_callers_own() -> None:
     response_headers(is_json=False, is_secure=False, nonce=None)["X-Frame-Options"] = "SAMEORIGIN"
     assert COMMON["X-Frame-Options"] == "DENY"

@@ -278,6 +278,7 @@ def test_a_token_hmacked_with_the_public_key_is_refused(rsa_key: rsa.RSAPrivateK
 
 
 def test_one_rsa_key_has_one_algorithm(rsa_key: rsa.RSAPrivateKey) -> None:
+    """R45: one algorithm per key."""
     token = sign(CLAIMS, KeyRing([Key.from_pem(kid="r", alg="PS256", pem=private_pem(rsa_key))]), typ=TYP)
     refused(token, KeyRing([Key.from_pem(kid="r", alg="RS256", pem=public_pem(rsa_key))]))
 
@@ -351,6 +352,7 @@ def test_what_is_not_three_segments_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("addition", ["=", "==", " ", "\n", "\t", "\0", ".", "%3D", "A", "AAAA"])
 def test_a_token_has_no_second_spelling(addition: str) -> None:
+    """R45: `token + "="` is another text, which no list of revoked tokens would know."""
     token = forge()
     header, payload, signature = token.split(".")
     for changed in (
@@ -364,6 +366,7 @@ def test_a_token_has_no_second_spelling(addition: str) -> None:
 
 
 def test_trailing_bits_that_count_for_nothing_are_refused() -> None:
+    """R45: canonical base64 only."""
     token = forge()
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     place = alphabet.index(token[-1])
@@ -440,6 +443,7 @@ def test_deep_nesting_is_refused(depth: int, opening: str, closing: str) -> None
 
 @pytest.mark.parametrize("name", ["iss", "aud", "sub", "exp", "iat", "jti"])
 def test_a_token_without_a_required_claim_is_refused_and_not_signed(name: str) -> None:
+    """R45: a token without `exp` would live for ever."""
     claims = without(CLAIMS, name)
     assert refused(forge(claims=claims)).startswith(name)
     with pytest.raises(ValueError, match=name):
@@ -570,6 +574,7 @@ def test_a_kid_is_short_printable_ascii(kid: Any) -> None:
 
 @pytest.mark.parametrize("secret", [b"", b"x4&Wp6*Y", SECRET[:31], SECRET.hex(), None])
 def test_an_hmac_secret_has_32_bytes(secret: Any) -> None:
+    """R45: eight bytes are no key."""
     with pytest.raises(ValueError, match="at least 32 bytes"):
         Key.from_secret(kid="k1", secret=secret)
     if isinstance(secret, bytes):
@@ -670,6 +675,7 @@ def test_a_small_rsa_jwk_is_refused(rsa_jwk: dict[str, Any]) -> None:
 @pytest.mark.parametrize("use", ["enc", "", "SIG", None, ["sig"]])
 @pytest.mark.parametrize("jwk", [OCT_JWK, RFC8037_JWK, RFC7515_A3_JWK])
 def test_a_jwk_for_another_use_is_refused(jwk: dict[str, Any], use: object) -> None:
+    """R45: a key published for encryption (`use: enc`) is no key for signatures."""
     assert Key.from_jwk({**jwk, "use": "sig"}).can_sign
     with pytest.raises(ValueError, match="use is not sig"):
         Key.from_jwk({**jwk, "use": use})
@@ -679,6 +685,7 @@ def test_a_jwk_for_another_use_is_refused(jwk: dict[str, Any], use: object) -> N
     "operations", [[], ["sign"], ["encrypt"], ["deriveKey", "sign"], "verify", None, {"verify": 1}]
 )
 def test_a_jwk_whose_operations_do_not_allow_to_verify_is_refused(operations: object) -> None:
+    """R45: `key_ops` are obeyed."""
     for jwk in (OCT_JWK, RFC8037_JWK):
         with pytest.raises(ValueError, match="key_ops do not allow verify"):
             Key.from_jwk({**jwk, "key_ops": operations})
@@ -686,6 +693,7 @@ def test_a_jwk_whose_operations_do_not_allow_to_verify_is_refused(operations: ob
 
 @pytest.mark.parametrize("jwk", [OCT_JWK, RFC8037_JWK, RFC7515_A3_JWK])
 def test_a_jwk_signs_only_if_its_operations_say_so(jwk: dict[str, Any]) -> None:
+    """R45: `key_ops` are obeyed."""
     assert Key.from_jwk({**jwk, "key_ops": ["verify", "sign"]}).can_sign
     key = Key.from_jwk({**jwk, "key_ops": ["verify"]})
     assert not key.can_sign

@@ -263,8 +263,26 @@ def test_the_second_of_a_pair_is_hidden_when_the_first_is_a_sensitive_name() -> 
     }
 
 
+def test_a_list_of_two_alone_is_no_pair() -> None:
+    assert redact_mapping({"amr": ["pwd", "email"]}) == {"amr": ["pwd", "email"]}
+
+
+def test_a_list_of_two_is_a_pair_too() -> None:
+    headers = [["X-API-Key", "sk_live"], ["Accept", "*/*"], [b"cookie", b"a=b"], ["token", "a", "b"], ["token"]]
+    assert redact_mapping({"headers": headers}) == {
+        "headers": [
+            ["X-API-Key", REDACTED],
+            ["Accept", "*/*"],
+            ["<6 bytes>", REDACTED],
+            ["token", "a", "b"],
+            ["token"],
+        ]
+    }
+    assert redact_mapping({"names": {"token", "x"}}) == {"names": ["token", "x"]}  # a set has no first
+
+
 def test_the_input_is_never_changed() -> None:
-    before = {"password": "x", "list": [{"token": "y"}, (JWT,)], "set": {1}}
+    before = {"password": "x", "list": [{"token": "y"}, (JWT,)], "set": {1}, "pair": ["token", "z"]}
     kept = copy.deepcopy(before)
     redact_mapping(before)
     assert before == kept
@@ -277,6 +295,9 @@ def test_a_cycle_ends() -> None:
     ring.append(ring)
     loop["ring"] = ring
     assert redact_mapping(loop) == {"a": 1, "self": CYCLE, "ring": [CYCLE, CYCLE]}
+    pair: list[Any] = ["name"]
+    pair.append(pair)
+    assert redact_mapping({"pair": pair}) == {"pair": ["name", CYCLE]}
 
 
 def test_a_container_seen_twice_is_no_cycle() -> None:
@@ -391,9 +412,38 @@ def test_a_planted_canary_never_comes_out(value: Any, key: str) -> None:
         ("/cb?code=abc", "/cb?code=abc"),
         ("/x?next=/y?token=abc", f"/x?next=/y?token={REDACTED}"),
         ("/x?next=%2Fy%3Ftoken%3Dabc%26z%3D1", f"/x?next=%2Fy%3Ftoken%3D{REDACTED}%26z%3D1"),
+        ("/x?next=a%3Dtoken%3Dabc", f"/x?next=a%3Dtoken%3D{REDACTED}"),
         ("password=secret=1 next", f"password={REDACTED} next"),
+        ('password="hunter2" next', f'password="{REDACTED}" next'),
+        ("login(password='hunter2', user='ana')", f"login(password='{REDACTED}', user='ana')"),
+        ("login(password=b'hunter2')", f"login(password=b'{REDACTED}')"),
+        ("password='it\\'s hunter2' next", f"password='{REDACTED}' next"),
+        ("password='never closed hunter2", f"password='{REDACTED}"),
+        ("password = hunter2 next", f"password = {REDACTED} next"),
+        ("password= next", f"password={REDACTED} next"),
+        ("tokens=['hunter1', 'hunter2'] next\nline", f"tokens={REDACTED}\nline"),
+        ("password=SecretStr('hunter2') next", f"password={REDACTED}"),
+        ("?password%3D%22hunter%202%22%26x%3D1", f"?password%3D%22{REDACTED}%22%26x%3D1"),
+        ("authorization=Basic dXNlcjpw\nx", f"authorization={REDACTED}\nx"),
+        ("{'HTTP_AUTHORIZATION': 'Basic x'}", f"{{'HTTP_AUTHORIZATION': {REDACTED}"),
+        ("HTTP_X_API_KEY: sk_live", f"HTTP_X_API_KEY: {REDACTED}"),
+        (
+            'body={"password": "hunter2", "otp_code": "123456", "user": "ana"}',
+            f'body={{"password": "{REDACTED}", "otp_code": "{REDACTED}", "user": "ana"}}',
+        ),
+        ('{"password":"say \\"hunter2\\"","x":1}', f'{{"password":"{REDACTED}","x":1}}'),
+        ('{"otp": 123456, "x": 1}', f'{{"otp": {REDACTED} "x": 1}}'),
+        ('"{\\"password\\": \\"hunter2\\", \\"x\\": 1}"', f'"{{\\"password\\": \\"{REDACTED}\\", \\"x\\": 1}}"'),
+        ("?q=%7B%22pin%22%3A%221234%22%7D", f"?q=%7B%22pin%22%3A%22{REDACTED}%22%7D"),
+        ('{"code": "no", "note": "it is"}', '{"code": "no", "note": "it is"}'),
         ("redis://:pw@cache:6379/0", f"redis://{REDACTED}@cache:6379/0"),
+        ("postgres://u:p@ss@host/db", f"postgres://{REDACTED}@host/db"),
+        ("postgres://u:pa/ss@host", f"postgres://{REDACTED}@host"),
+        ("postgres://u:12/ss@host", f"postgres://{REDACTED}@host"),
+        ("https://u:pa/ss@host/", f"https://{REDACTED}@host/"),
+        ("?next=https://a.example/x&db=amqp://u:pw@host", f"?next=https://a.example/x&db=amqp://{REDACTED}@host"),
         ("https://example.com/@user", "https://example.com/@user"),
+        ("http://[::1]:8000/?mail=ana@example.com", "http://[::1]:8000/?mail=ana@example.com"),
         ("a -----BEGIN PRIVATE KEY-----\nMII\n-----END PRIVATE KEY----- b", f"a {REDACTED} b"),
         ("a -----BEGIN RSA PRIVATE KEY-----\nMII", f"a {REDACTED}"),
         ("-----BEGIN PUBLIC KEY-----", "-----BEGIN PUBLIC KEY-----"),
@@ -415,16 +465,18 @@ def test_a_token_that_the_cut_goes_through_is_hidden() -> None:
     assert CANARY not in redact_text("password=" + CANARY * 10_000)
 
 
-@given(st.text() | st.text(alphabet='eyJ.Bear =&%3D:/@"-abc'))
+FRAGMENTS = (
+    "=", "%3D", "%3d", "://", "u:p@", "eyJ", "eyJhbGciOiJub25lIn0.e30.x", ".", "-----BEGIN ", "PRIVATE KEY-----",
+    "Bearer ", "bEaRer+t", "COO\u212aIE: x", "Authorization: ", "X-Api-Key:", "HTTP_X_API_KEY:", "authorization=",
+    "token", "otp", "otp\"", "'pin' :", "%22pin%22%3a", "\\\"jwt\\\":", '"', "'", "%22", "%27", "%3A", "\\", ":", "@",
+    "/", "http://h/", "x://", "[", "(", "{", ",", "}", "&", " = ", "a", " ", "\n",
+)  # fmt: skip
+
+
+@given(st.text() | st.text(alphabet='eyJ.Bear =&%3D:/@"-abc') | st.lists(st.sampled_from(FRAGMENTS)).map("".join))
 def test_redacting_twice_changes_nothing(text: str) -> None:
     once = redact_text(text)
     assert redact_text(once) == once
-
-
-FRAGMENTS = (
-    "=", "%3D", "%3d", "://", "u:p@", "eyJ", "eyJhbGciOiJub25lIn0.e30.x", ".", "-----BEGIN ", "PRIVATE KEY-----",
-    "Bearer ", "bEaRer+t", "COO\u212aIE: x", "Authorization: ", "X-Api-Key:", "token", "otp", "a", " ", "\n",
-)  # fmt: skip
 
 
 @given(st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3), max_size=8).map("".join))
@@ -437,7 +489,9 @@ def test_the_look_that_spares_the_patterns_misses_nothing_that_they_find(text: s
     [
         "eyJ", "eyJ.", "eyJa.eyJ", "a.", "Bearer ", "bearer", "bearer:", "password", "password=", "a=", "a%3D", "://",
         "://:", "cookie ", "cookie:", "cookie\"  ", "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "-----END ", "[",
-        " ", "\n", "ﷺ",
+        " ", "\n", "ﷺ", 'password="', "password='x' ", '"password":', '"pin": "1", ', "'a' ", "'a'\n:", "a\\",
+        "\\\"a\\\":", "password  ", "password = ", "password=(", "password=[REDACTED]", "%22pin%22%3A%22",
+        "authorization=", "://@", "@", "http://a/", "http://[:", "x://a:", "x://a@ ",
     ],
 )  # fmt: skip
 def test_hostile_text_takes_linear_time(piece: str) -> None:

@@ -18,6 +18,7 @@ class Address(StrictSerializer):
 
 class Person(StrictSerializer):
     name = serializers.CharField(max_length=5)
+    owner = serializers.HiddenField(default="me")
     id = serializers.IntegerField(read_only=True)
     address = Address(required=False)
 
@@ -35,9 +36,15 @@ def test_what_is_declared_is_taken(data: Any) -> None:
 
 @pytest.mark.control("ASVS-2.2.1")
 @pytest.mark.control("ASVS-15.3.3")
-@pytest.mark.parametrize("name", ["nmae", "is_staff", "", "NAME", "id", "name ", "__class__"])
-def test_an_unknown_or_read_only_field_is_told(name: str) -> None:
+@pytest.mark.parametrize("name", ["nmae", "is_staff", "", "NAME", "id", "name ", "__class__", "owner"])
+def test_an_unknown_read_only_or_hidden_field_is_told(name: str) -> None:
     assert errors_of({"name": "Ana", name: 1}) == {name: ["Unknown field."]}
+
+
+def test_a_hidden_field_has_its_default() -> None:
+    serializer = Person(data={"name": "Ana"})
+    assert serializer.is_valid()
+    assert serializer.validated_data == {"name": "Ana", "owner": "me"}
 
 
 def test_all_of_them_are_told_at_once() -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+from hashlib import sha256, sha384
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from django_secure_auth.kit.keys import b64encode
 from testproject.environment import Incomplete, key_pairs, refuse_incomplete
@@ -16,6 +19,14 @@ REQUIRED = (
     "SECRET_KEY", "ALLOWED_HOSTS", "BASE_URL", "EMAIL_URL", "SECURE_AUTH_SIGNING_KEYS", "SECURE_AUTH_ENCRYPTION_KEYS",
 )  # fmt: skip
 LOW = b64encode(bytes(range(32)))
+# Good keys that are the same in every process that collects these tests.
+STRONG, OTHER = (b64encode(sha256(name).digest()) for name in (b"one key", b"another key"))
+LONG = b64encode(sha384(b"a key").digest())
+PUBLIC = b64encode(
+    Ed25519PrivateKey.from_private_bytes(sha256(b"a pair").digest())
+    .public_key()
+    .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+)
 
 
 def complaints(environment: dict[str, str]) -> list[str]:
@@ -54,6 +65,11 @@ def test_one_missing_value_stops_the_start_and_is_the_only_one_named(missing: st
         ("BASE_URL", "https://"),
         ("BASE_URL", "https://["),
         ("BASE_URL", "https://auth.example.com/path"),
+        ("BASE_URL", "https://ana:secret@auth.example.com"),
+        ("BASE_URL", "https://auth.example.com:port"),
+        ("BASE_URL", "https://auth.example.com?a=b"),
+        ("SECRET_KEY_FALLBACKS", "short"),
+        ("SECRET_KEY_FALLBACKS", f"{STRONG},{'x' * 60}"),
         ("EMAIL_URL", "consolemail://"),
         ("EMAIL_URL", "dummymail://"),
         ("EMAIL_URL", "filemail:///tmp"),
@@ -62,8 +78,16 @@ def test_one_missing_value_stops_the_start_and_is_the_only_one_named(missing: st
         ("SECURE_AUTH_SIGNING_KEYS", "k1:c2hvcnQ"),
         ("SECURE_AUTH_SIGNING_KEYS", "k1:not base64!"),
         ("SECURE_AUTH_SIGNING_KEYS", f"k1:{LOW}"),
+        ("SECURE_AUTH_SIGNING_KEYS", f"k1:{STRONG},k1:{OTHER}"),
+        ("SECURE_AUTH_SIGNING_KEYS", f"é:{STRONG}"),
+        ("SECURE_AUTH_SIGNING_KEYS", f"{'k' * 256}:{STRONG}"),
+        ("SECURE_AUTH_SIGNING_KEYS", f"k1:{PUBLIC}"),
         ("SECURE_AUTH_ENCRYPTION_KEYS", "e1:"),
         ("SECURE_AUTH_ENCRYPTION_KEYS", f"e1:{LOW}"),
+        ("SECURE_AUTH_ENCRYPTION_KEYS", f"e1:{LONG}"),
+        ("SECURE_AUTH_ENCRYPTION_KEYS", f"e1:{STRONG},e1:{OTHER}"),
+        ("SECURE_AUTH_ENCRYPTION_KEYS", f"é:{STRONG}"),
+        ("SECURE_AUTH_ENCRYPTION_KEYS", f"{'k' * 65}:{STRONG}"),
     ],
 )
 def test_a_weak_value_stops_the_start(name: str, value: str, production: dict[str, str]) -> None:
@@ -71,6 +95,19 @@ def test_a_weak_value_stops_the_start(name: str, value: str, production: dict[st
     assert complaint.startswith(name)
     if "KEY" in name and len(value) > 10:
         assert value not in complaint  # the message goes to logs
+
+
+def test_one_key_in_both_sets_stops_the_start(production: dict[str, str]) -> None:
+    for padding in ("", "="):
+        keys = {"SECURE_AUTH_SIGNING_KEYS": f"k1:{STRONG}", "SECURE_AUTH_ENCRYPTION_KEYS": f"e1:{STRONG}{padding}"}
+        (complaint,) = complaints({**production, **keys})
+        assert complaint.startswith("SECURE_AUTH_ENCRYPTION_KEYS")
+        assert STRONG not in complaint
+
+
+def test_a_retired_key_that_is_strong_or_not_there_is_no_complaint(production: dict[str, str]) -> None:
+    for value in ("", STRONG, f"{STRONG},{OTHER}", f",{STRONG},"):
+        assert complaints({**production, "SECRET_KEY_FALLBACKS": value}) == []
 
 
 def test_all_that_is_weak_is_listed_at_once(production: dict[str, str]) -> None:

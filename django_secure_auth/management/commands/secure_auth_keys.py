@@ -10,19 +10,23 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
-from django_secure_auth.conf import conf, secret_ring, signing_ring
+from django_secure_auth.conf import conf, derived_encryption_keys, derived_signing_keys, secret_ring, signing_ring
 from django_secure_auth.kit.keys import b64encode, new_secret_bytes
 
 ALGORITHMS = ("HS256", "EdDSA", "ES256", "PS256")
 _RSA_BITS = 3072
 
+DERIVED = """\
+# {setting} is not set: the keys in use are derived from SECRET_KEY and its fallbacks. Written out, they are the old
+# keys of the steps below; with the new key alone everybody would be signed out."""
+
 ROTATE = """\
-Signing keys: publish, sign, retire.
-  1. Add the new key as the LAST of SIGNING_KEYS and deploy everywhere: all processes verify it, none signs with it.
-  2. Move it to the FIRST place and deploy: it signs.
-  3. After {wait} (ACCESS_TOKEN_TTL) nothing signed by the old key is alive: remove it and deploy.
-Encryption keys: put the new key FIRST and keep the old one behind it for {long} (the longest life of a session or
-trusted device); removing it sooner ends the sessions, codes and devices that were made under it.
+Publish, use, retire: three deployments, and nobody is signed out.
+  1. Add the new key as the LAST of {setting}, behind the old ones, and deploy everywhere: all processes understand it,
+     none uses it.
+  2. Move it to the FIRST place and deploy everywhere: it is used.
+  3. After {wait} ({why}) nothing that the old ones made is alive: remove them and deploy.
+     Sooner is too soon: what a key has made ends with it.
 """
 
 
@@ -42,11 +46,19 @@ def new_private_pem(algorithm: str) -> str:
     return str(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
 
 
+def _new_entry(algorithm: str | None) -> dict[str, str]:
+    """Return a fresh entry of SIGNING_KEYS, or of ENCRYPTION_KEYS when there is no algorithm."""
+    if algorithm is None:
+        return {"kid": new_kid(), "key": b64encode(new_secret_bytes())}
+    key = b64encode(new_secret_bytes()) if algorithm == "HS256" else new_private_pem(algorithm)
+    return {"kid": new_kid(), "alg": algorithm, "key": key}
+
+
 class Command(BaseCommand):
     help = (
         "`generate` prints a new key and stores nothing: put it where your secrets are. `list` shows the ids of the "
-        "keys in use, never their values. `rotate` prints a new key and the order of steps in which nobody is signed "
-        "out."
+        "keys in use, never their values. `rotate` prints a new key, the derived keys that it replaces if there are "
+        "such, and the order of steps in which nobody is signed out."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -60,24 +72,29 @@ class Command(BaseCommand):
         if options["action"] == "list":
             self._list()
             return
-        self._generate(options["alg"], encryption=options["encryption"])
-        if options["action"] == "rotate":
-            longest = max(conf.TRUSTED_DEVICE_TTL, conf.REMEMBER_ABSOLUTE_TIMEOUT)
-            self.stdout.write(ROTATE.format(wait=conf.ACCESS_TOKEN_TTL, long=longest))
-
-    def _generate(self, algorithm: str, *, encryption: bool) -> None:
-        kid = new_kid()
-        if encryption:
-            entry = {"kid": kid, "key": b64encode(new_secret_bytes())}
-        elif algorithm == "HS256":
-            entry = {"kid": kid, "alg": algorithm, "key": b64encode(new_secret_bytes())}
-        else:
-            entry = {"kid": kid, "alg": algorithm, "key": new_private_pem(algorithm)}
-        setting = "ENCRYPTION_KEYS" if encryption else "SIGNING_KEYS"
+        setting = "ENCRYPTION_KEYS" if options["encryption"] else "SIGNING_KEYS"
         self.stdout.write(f"# an entry of DJANGO_SECURE_AUTH[{setting!r}]")
+        self._show(_new_entry(None if options["encryption"] else options["alg"]))
+        if options["action"] == "rotate":
+            self._explain_rotation(setting)
+
+    def _explain_rotation(self, setting: str) -> None:
+        if getattr(conf, setting) is None:
+            self.stdout.write(DERIVED.format(setting=setting))
+            for entry in derived_signing_keys() if setting == "SIGNING_KEYS" else derived_encryption_keys():
+                self._show(entry)
+        if setting == "SIGNING_KEYS":
+            wait, why = conf.ACCESS_TOKEN_TTL + conf.CLOCK_LEEWAY, "ACCESS_TOKEN_TTL and CLOCK_LEEWAY"
+        else:
+            wait = max(conf.TRUSTED_DEVICE_TTL, conf.REMEMBER_ABSOLUTE_TIMEOUT, conf.SESSION_ABSOLUTE_TIMEOUT)
+            why = "the longest life of a session or trusted device"
+        self.stdout.write(ROTATE.format(setting=setting, wait=wait, why=why))
+
+    def _show(self, entry: dict[str, str]) -> None:
+        # A secret, on purpose: to standard output only, where `manage.py … | your-secret-store` can take it.
         self.stdout.write(json.dumps(entry, indent=2))
         if not entry["key"].startswith("-----"):
-            self.stdout.write(f"# as kid:base64\n{kid}:{entry['key']}")
+            self.stdout.write(f"# as kid:base64\n{entry['kid']}:{entry['key']}")
 
     def _list(self) -> None:
         own = "SIGNING_KEYS" if conf.SIGNING_KEYS is not None else "derived from SECRET_KEY"
