@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 
 from django.core.cache import BaseCache, caches
@@ -12,7 +13,7 @@ from django_secure_auth.audit.services import record
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import RateLimited, StateUnavailable, rate_limit_headers
 from django_secure_auth.kit.rate import Rate
-from django_secure_auth.ratelimit.counter import Counter, counter_for, put_back, take
+from django_secure_auth.ratelimit.counter import Counter, count_before, counter_for, put_back, take
 from django_secure_auth.request_scope import AnyRequest, plain_request
 
 logger = logging.getLogger("django_secure_auth")
@@ -29,11 +30,8 @@ class Reservation:
 class LimitReached(RateLimited):
     """429 with its headers; `limit` names the limit."""
 
-    def __init__(self, limit: str, counter: Counter) -> None:
-        rate = counter.rate
-        super().__init__(
-            headers=rate_limit_headers(limit, quota=rate.limit, window=rate.seconds, wait=counter.seconds_left)
-        )
+    def __init__(self, limit: str, rate: Rate, *, wait: int) -> None:
+        super().__init__(headers=rate_limit_headers(limit, quota=rate.limit, window=rate.seconds, wait=wait))
         self.limit = limit
 
 
@@ -42,7 +40,7 @@ def _cache() -> BaseCache:
 
 
 def reserve(limit: str, *parts: str, request: AnyRequest | None = None, fail_open: bool = False) -> Reservation | None:
-    """Count one attempt against `RATE_LIMITS[limit]` for `parts`; exactly that many pass in a window.
+    """Count one attempt against `RATE_LIMITS[limit]` for `parts`; exactly that many pass in a window, which slides.
 
     Counted first, judged then: of a hundred parallel attempts at a limit of ten, ten get a number up to
     ten. An attempt over the limit is taken back at once, so that hammering neither prolongs a block nor
@@ -52,9 +50,12 @@ def reserve(limit: str, *parts: str, request: AnyRequest | None = None, fail_ope
     away (with `fail_open`, None is returned).
     """
     counter = counter_for(limit, parts, Rate.parse(conf.RATE_LIMITS[limit]))
+    now = time.time()
     try:
         cache = _cache()
-        if take(cache, counter) <= counter.rate.limit:
+        count = take(cache, counter)
+        before = count_before(cache, counter)
+        if counter.has_room(count, before, now=now):
             return Reservation(limit, counter)
         put_back(cache, counter)
         is_first = cache.add(f"{counter.key}:told", 1, counter.lifetime)
@@ -66,7 +67,7 @@ def reserve(limit: str, *parts: str, request: AnyRequest | None = None, fail_ope
     if is_first:
         endpoint = plain_request(request).path if request is not None else ""
         record(events.RATE_LIMIT, request=request, endpoint=endpoint, limit=limit)
-    raise LimitReached(limit, counter)
+    raise LimitReached(limit, counter.rate, wait=counter.wait(count - 1, before, now=now))
 
 
 def give_back(*reservations: Reservation | None) -> None:

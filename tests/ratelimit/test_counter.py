@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_secure_auth.kit.rate import Rate
-from django_secure_auth.ratelimit.counter import Counter, counter_for, put_back, take
+from django_secure_auth.ratelimit.counter import Counter, count_before, counter_for, put_back, take
 
 TEN = Rate(10, 900)
 
@@ -58,27 +58,85 @@ def test_a_key_fits_any_cache_whatever_the_parts(parts: list[str]) -> None:
     assert re.fullmatch(r"[A-Za-z0-9:._-]{1,200}", key_of(*parts))
 
 
-@given(st.integers(0, 2**33), st.sampled_from([1, 2, 60, 900, 86400]), st.text(max_size=5))
-def test_a_window_is_as_long_as_its_rate_says(now: int, seconds: int, part: str) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(time, "time", lambda: float(now))
-        counter = counter_for("otp", (part,), Rate(1, seconds))
-        assert 1 <= counter.seconds_left <= seconds
-        assert counter.lifetime > seconds
+SECONDS = st.sampled_from([1, 2, 60, 900, 86400])
 
 
-@given(st.integers(0, 2**33), st.sampled_from([1, 2, 60, 900, 86400]), st.text(max_size=5))
-def test_who_waits_as_long_as_told_is_in_the_next_window(now: int, seconds: int, part: str) -> None:
-    """R14: a block always ends, and not later than it said."""
+@given(st.integers(0, 2**33), SECONDS, st.text(max_size=5))
+def test_a_window_is_as_long_as_its_rate_says_and_knows_the_one_before(now: int, seconds: int, part: str) -> None:
     rate = Rate(1, seconds)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "time", lambda: float(now))
         counter = counter_for("otp", (part,), rate)
-        wait = counter.seconds_left
-        patch.setattr(time, "time", lambda: float(now + wait - 1))
+        assert 0 < counter.over_at - now <= seconds
+        assert counter.lifetime > 2 * seconds
+        patch.setattr(time, "time", lambda: float(counter.over_at - 1))
         assert counter_for("otp", (part,), rate).key == counter.key
-        patch.setattr(time, "time", lambda: float(now + wait))
-        assert counter_for("otp", (part,), rate).key != counter.key
+        patch.setattr(time, "time", lambda: float(counter.over_at))
+        after = counter_for("otp", (part,), rate)
+        assert (after.key_before, after.over_at) == (counter.key, counter.over_at + seconds)
+
+
+class Attempts:
+    """One counter's attempts at times of the test's choice, without the service around it."""
+
+    def __init__(self, rate: Rate, patch: pytest.MonkeyPatch) -> None:
+        self.rate, self.now, self.last_wait = rate, 1_000_000_000.0, 0
+        patch.setattr(time, "time", lambda: self.now)
+        self.cache = caches["default"]
+        self.cache.clear()
+
+    def passes(self) -> bool:
+        counter = counter_for("otp", ("ana",), self.rate)
+        count = take(self.cache, counter)
+        before = count_before(self.cache, counter)
+        if counter.has_room(count, before, now=self.now):
+            return True
+        put_back(self.cache, counter)
+        self.last_wait = counter.wait(count - 1, before, now=self.now)
+        return False
+
+
+@given(
+    st.integers(1, 12),
+    st.sampled_from([1, 2, 60, 900]),
+    st.lists(st.floats(0, 1.5, allow_nan=False), min_size=1, max_size=60),
+)
+def test_who_waits_as_long_as_told_passes(limit: int, seconds: int, pauses: list[float]) -> None:
+    """R14: a block always ends, and not later than it said."""
+    with pytest.MonkeyPatch.context() as patch:
+        attempts = Attempts(Rate(limit, seconds), patch)
+        for pause in pauses:
+            attempts.now += pause * seconds / limit
+            if not attempts.passes():
+                assert 1 <= attempts.last_wait <= 2 * seconds + 1
+                attempts.now += attempts.last_wait
+                assert attempts.passes()
+
+
+@given(st.integers(1, 12), st.lists(st.floats(0, 0.4, allow_nan=False), max_size=80))
+def test_less_than_twice_the_limit_passes_in_any_stretch_of_a_windows_length(limit: int, pauses: list[float]) -> None:
+    """Fixed windows let twice the limit pass at once around their edge; here what slides out is spread evenly."""
+    with pytest.MonkeyPatch.context() as patch:
+        attempts = Attempts(Rate(limit, 60), patch)
+        passed: list[float] = []
+        for pause in pauses:
+            attempts.now += pause * 60
+            while attempts.passes():
+                passed.append(attempts.now)
+    for moment in passed:
+        assert sum(moment - 60 < other <= moment for other in passed) <= max(1, 2 * limit - 1)
+
+
+def test_right_after_a_windows_edge_nobody_passes_who_had_used_it_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts = Attempts(TEN, monkeypatch)
+    attempts.now = counter_for("otp", ("ana",), TEN).over_at - 0.5
+    assert [attempts.passes() for _ in range(12)] == [True] * 10 + [False] * 2
+    attempts.now += 1
+    assert not attempts.passes()
+    attempts.now += 90  # a tenth of the window has slid out
+    assert [attempts.passes() for _ in range(3)] == [True, False, False]
+    attempts.now += 900
+    assert attempts.passes()
 
 
 # --- moving it ---------------------------------------------------------------------------------------
@@ -115,7 +173,7 @@ class Fickle:
 
 def taken(adds: list[bool], incs: list[Any]) -> int:
     cache: Any = Fickle(adds, incs)
-    return take(cache, Counter("key", TEN, 0))
+    return take(cache, Counter("key", "before", TEN, 0))
 
 
 def test_a_counter_that_is_evicted_between_look_and_increment_begins_again() -> None:
