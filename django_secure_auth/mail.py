@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from celery import Task, current_app
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 from django.utils import translation
@@ -52,6 +53,11 @@ def deliver(task: Task[Any, Any], *ids: str, expires: timedelta) -> None:
         raise DeliveryUnavailable from error
     if failed:
         raise DeliveryUnavailable
+
+
+def address_of(user: AbstractBaseUser) -> str:
+    """Return where a user's mail goes; "" for one who has no address."""
+    return str(getattr(user, user.get_email_field_name(), "") or "")
 
 
 def site_name() -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar, cast
-from weakref import WeakKeyDictionary
 
 from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -19,6 +18,8 @@ from django.db.models.sql import InsertQuery, UpdateQuery
 
 M = TypeVar("M", bound=models.Model)
 C = TypeVar("C")
+
+_KEPT = "_secure_auth_prepared"
 
 
 class Param(Expression):
@@ -36,15 +37,17 @@ class Param(Expression):
 
 
 class _Prepared(Generic[C]):
-    """What is compiled is kept for each connection: threads have their own, and databases differ."""
+    """What is compiled is kept for each connection: threads have their own, and databases differ.
 
-    def __init__(self) -> None:
-        self._compiled: WeakKeyDictionary[BaseDatabaseWrapper, C] = WeakKeyDictionary()
+    On the connection itself, since converters hold it: kept elsewhere, they would keep the connection of every
+    thread that has ended.
+    """
 
     def _for(self, connection: BaseDatabaseWrapper) -> C:
-        found = self._compiled.get(connection)
+        kept: dict[_Prepared[C], C] = connection.__dict__.setdefault(_KEPT, {})
+        found = kept.get(self)
         if found is None:
-            found = self._compiled[connection] = self._compile(connection)
+            found = kept[self] = self._compile(connection)
         return found
 
     def _compile(self, connection: BaseDatabaseWrapper) -> C:
@@ -62,7 +65,6 @@ class PreparedSelect(_Prepared[_Select]):
     """A query of `values_list`, read from where it is written: a replica that lags would lie."""
 
     def __init__(self, queryset: Callable[[], models.QuerySet[Any, Any]]) -> None:
-        super().__init__()
         self._queryset = queryset
         self._model: type[models.Model] | None = None
 
@@ -92,7 +94,6 @@ class PreparedUpdate(_Prepared[tuple[str, list[Any]]]):
     """One conditional UPDATE: `rows` says which, `changes` says what."""
 
     def __init__(self, rows: Callable[[], models.QuerySet[Any, Any]], changes: Callable[[], dict[str, Any]]) -> None:
-        super().__init__()
         self._rows, self._changes = rows, changes
         self._model: type[models.Model] | None = None
 
@@ -117,7 +118,6 @@ class PreparedInsert(_Prepared[tuple[str, list[Any]]], Generic[M]):
     """`instance.save(force_insert=True)` for a row whose number in the table nobody asks for afterwards."""
 
     def __init__(self, model: type[M]) -> None:
-        super().__init__()
         self._model = model
 
     def _fields(self) -> Iterator[models.Field[Any, Any]]:

@@ -1,4 +1,4 @@
-"""What belongs to one request: its id, where it came from, and what must be written after it.
+"""What belongs to one request: how it proved who it is, its id, where it came from, and what must be written after it.
 
 With `ATOMIC_REQUESTS`, a view that refuses takes its transaction down, and with it whatever was written
 inside. An audit row of the refusal, or a session's last-seen, must not go the same way, and must not hold
@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.http import HttpRequest
@@ -28,17 +32,44 @@ AnyRequest = HttpRequest | Request
 MAX_USER_AGENT = 256
 
 
-@dataclass(slots=True)
 class Scope:
-    """The same values for limits, sessions and audit: whoever counts and whoever writes agree."""
+    """The same values for limits, sessions and audit: whoever counts and whoever writes agree.
 
-    request_id: str
-    ip_address: str | None
-    user_agent: str
-    deferred: list[Callable[[], object]] = field(default_factory=list)
+    Read when first asked for: most requests neither count nor write. The id is ours, a client's is not trusted.
+    """
+
+    def __init__(self, meta: Mapping[str, Any]) -> None:
+        # Copied, since holding the request, which holds this, would keep both until the garbage collector comes.
+        self._sender = meta.get("REMOTE_ADDR"), meta.get("HTTP_X_FORWARDED_FOR")
+        self._user_agent = meta.get("HTTP_USER_AGENT", "")
+        self.deferred: list[Callable[[], object]] = []
+
+    @cached_property
+    def request_id(self) -> str:
+        return secrets.token_hex(16)
+
+    @cached_property
+    def ip_address(self) -> str | None:
+        proxies = conf.TRUSTED_PROXIES
+        return client_ip(*self._sender, tuple(proxies) if isinstance(proxies, list) else proxies)
+
+    @cached_property
+    def user_agent(self) -> str:
+        return _printable(self._user_agent, MAX_USER_AGENT)
 
 
 _current: ContextVar[Scope | None] = ContextVar("django_secure_auth_scope", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """`request.auth`: how this request proved who it is. `kind` is `cookie`, `bearer` or `api_key`."""
+
+    session_id: UUID | None
+    amr: tuple[str, ...]
+    auth_time: datetime
+    kind: str
+    scopes: frozenset[str] = frozenset()
 
 
 def plain_request(request: AnyRequest) -> HttpRequest:
@@ -52,20 +83,11 @@ def _printable(text: str, limit: int) -> str:
 
 
 def scope_of(request: AnyRequest) -> Scope:
-    """Return the scope of a request, made at the first call. The id is ours: a client's is not trusted."""
+    """Return the scope of a request, made at the first call."""
     bare = plain_request(request)
     scope: Scope | None = getattr(bare, "_secure_auth_scope", None)
     if scope is None:
-        proxies = conf.TRUSTED_PROXIES
-        scope = Scope(
-            request_id=secrets.token_hex(16),
-            ip_address=client_ip(
-                bare.META.get("REMOTE_ADDR"),
-                bare.META.get("HTTP_X_FORWARDED_FOR"),
-                tuple(proxies) if isinstance(proxies, list) else proxies,
-            ),
-            user_agent=_printable(bare.META.get("HTTP_USER_AGENT", ""), MAX_USER_AGENT),
-        )
+        scope = Scope(bare.META)
         bare._secure_auth_scope = scope  # type: ignore[attr-defined]  # our own mark on Django's request
     return scope
 

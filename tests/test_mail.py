@@ -186,7 +186,6 @@ def test_the_sender_and_the_site_are_settings(letters: Any) -> None:
         ({}, "django-secure-auth"),
         ({"ISSUER": "The Shop"}, "The Shop"),
         ({"BASE_URL": "https://shop.example.org:8443/app"}, "shop.example.org"),
-        ({"BASE_URL": "no url", "ISSUER": "The Shop"}, "The Shop"),
     ],
 )
 def test_the_site_has_a_name_of_its_own_never_the_host_header(ours: dict[str, str], name: str, settings: Any) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import threading
 import uuid
+import weakref
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.db.models import F
 from django.db.models.signals import post_save, pre_save
 from django.test.utils import CaptureQueriesContext
@@ -120,6 +123,27 @@ def test_an_update_changes_what_it_names_and_says_how_many() -> None:
     assert update.run(id=device.pk, now=NOW) == 0
     device.refresh_from_db()
     assert (device.revoked_at, device.label, device.ip_address) == (NOW, "digest", None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_of_a_thread_that_has_ended_is_given_up() -> None:
+    """Django under ASGI runs requests in threads of their own, and each has a connection."""
+    event = _event()
+    event.save()
+    select = PreparedSelect(lambda: SecurityEvent.objects.filter(pk=Param("id", SecurityEvent, "id")).values_list())
+    seen: list[weakref.ref[Any]] = []
+
+    def work() -> None:
+        assert len(select.rows(id=event.pk)) == 1
+        seen.append(weakref.ref(connections["default"]))
+        connections.close_all()
+
+    for _ in range(5):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    gc.collect()
+    assert [kept for kept in seen if kept() is not None] == []
 
 
 def test_a_value_that_was_not_given_is_an_error() -> None:

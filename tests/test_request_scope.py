@@ -198,7 +198,8 @@ def test_one_failing_write_stops_neither_the_others_nor_the_response(caplog: pyt
     def fail() -> None:
         raise RuntimeError
 
-    scope = Scope("id", None, "", [lambda: done.append(1), fail, lambda: done.append(2)])
+    scope = Scope({})
+    scope.deferred += [lambda: done.append(1), fail, lambda: done.append(2)]
     with caplog.at_level(logging.ERROR, logger="django_secure_auth"):
         run_deferred(scope)
     assert done == [1, 2]

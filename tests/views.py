@@ -14,7 +14,7 @@ class ProbeView(APIView):
     permission_classes = (IsAuthenticated,)
 
     def get(self, request: Request) -> Response:
-        return Response({"user": str(request.user.pk)})
+        return Response({"user": str(request.user.pk), "is_staff": request.user.is_staff})
 
     def post(self, request: Request) -> Response:
         return Response({"user": str(request.user.pk), "data": request.data})

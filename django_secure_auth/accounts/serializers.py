@@ -16,6 +16,7 @@ from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import SessionRevoked
 from django_secure_auth.kit.identifiers import MAX_IDENTIFIER
 from django_secure_auth.kit.redact import redact_email
+from django_secure_auth.mail import address_of
 from django_secure_auth.otp.models import OTPChallenge
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.strict import StrictSerializer
@@ -76,9 +77,15 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def identity_fields(model: Any) -> frozenset[str]:
+    """Return what users are known by, whatever a project calls it: a profile that held it would change who signs in."""
+    return frozenset({model.get_email_field_name(), model.USERNAME_FIELD, model._meta.pk.name})
+
+
 def profile_fields() -> tuple[str, ...]:
-    """Return the fields of `PROFILE_FIELDS` that the user model has; relations are no profile."""
+    """Return the fields of `PROFILE_FIELDS` that the user model has; relations and identities are no profile."""
     model = get_user_model()
+    hidden = identity_fields(model)
 
     def is_plain(name: str) -> bool:
         try:
@@ -87,7 +94,7 @@ def profile_fields() -> tuple[str, ...]:
             return False
         return bool(field.concrete and not field.is_relation)
 
-    return tuple(name for name in conf.PROFILE_FIELDS if is_plain(name))
+    return tuple(name for name in conf.PROFILE_FIELDS if name not in hidden and is_plain(name))
 
 
 def profile_serializer() -> type[serializers.Serializer[Any]]:
@@ -110,7 +117,7 @@ class _ProfileSerializer(StrictSerializer, serializers.ModelSerializer[Any]):
 
 def user_body(user: AbstractBaseUser) -> dict[str, Any]:
     """Roles join with the roles of this package; until a user has any, the list is empty."""
-    return {"id": str(user.pk), "email": str(getattr(user, user.get_email_field_name(), "") or ""), "roles": []}
+    return {"id": str(user.pk), "email": address_of(user), "roles": []}
 
 
 def me_body(user: AbstractBaseUser) -> dict[str, Any]:

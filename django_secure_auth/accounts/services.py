@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -12,6 +12,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.signals import user_logged_out
 from django.db import DatabaseError, router, transaction
 from django.http import HttpResponse
+from django.utils import timezone
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
@@ -32,10 +33,10 @@ from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.otp import services as otp
 from django_secure_auth.otp.models import OTPChallenge
 from django_secure_auth.otp.policy import is_code_required
-from django_secure_auth.passwords.services import find_account, prove_password, reserve_attempt
-from django_secure_auth.ratelimit.services import give_back, reserve
+from django_secure_auth.passwords.services import find_account, prove_password
+from django_secure_auth.ratelimit.services import reserve
 from django_secure_auth.request_scope import AnyRequest, plain_request, scope_of
-from django_secure_auth.sessions.models import Session
+from django_secure_auth.sessions.models import Session, idle_timeout
 from django_secure_auth.sessions.services import end_session, open_session
 from django_secure_auth.tokens import cookies
 from django_secure_auth.tokens.authentication import access_cookie, bearer_token, has_explicit_credential
@@ -64,12 +65,10 @@ def log_in_with_password(
     """
     identifier = canonical_identifier(email)
     found = find_account(email)
-    trusting = otp.users_of_device(device)
-    is_trusted = found is not None and found.pk in trusting
-    taken = reserve_attempt(request, identifier, device=device if is_trusted else None)
-    user = prove_password(request, found, password, identifier=identifier)
-    give_back(*taken)
-    return _log_in(request, user, amr=["pwd"], remember_me=remember_me, is_trusted_device=is_trusted)
+    known = otp.users_of_device(device)
+    is_known = found is not None and found.pk in known
+    user = prove_password(request, found, password, identifier=identifier, device=device if is_known else None)
+    return _log_in(request, user, amr=["pwd"], remember_me=remember_me, device=device, is_trusted=known.get(user.pk))
 
 
 def log_in(request: AnyRequest, user: AbstractBaseUser, *, amr: Iterable[str], remember_me: bool = False) -> Response:
@@ -84,19 +83,28 @@ def log_in(request: AnyRequest, user: AbstractBaseUser, *, amr: Iterable[str], r
     if not user.is_active:
         record(events.LOGIN_FAIL, request=request, user=user, reason="inactive")
         raise InvalidCredentials
-    is_trusted = user.pk in otp.users_of_device(read_cookie(request, "device"))
-    return _log_in(request, user, amr=amr, remember_me=remember_me, is_trusted_device=is_trusted)
+    device = read_cookie(request, "device")
+    is_trusted = otp.users_of_device(device).get(user.pk)
+    return _log_in(request, user, amr=amr, remember_me=remember_me, device=device, is_trusted=is_trusted)
 
 
 def _log_in(
-    request: AnyRequest, user: AbstractBaseUser, *, amr: Iterable[str], remember_me: bool, is_trusted_device: bool
+    request: AnyRequest,
+    user: AbstractBaseUser,
+    *,
+    amr: Iterable[str],
+    remember_me: bool,
+    device: str | None,
+    is_trusted: bool | None,
 ) -> Response:
+    """`is_trusted` is None in a browser where this user has never signed in."""
     otp.close(read_cookie(request, "challenge"), reason="replaced")
     with _unless_deleted(user, InvalidCredentials):
-        if is_code_required(user, request, is_trusted_device=is_trusted_device):
+        if is_code_required(user, request, is_trusted_device=bool(is_trusted)):
             started = otp.start(user, purpose=LOGIN, request=request, amr=amr, remember_me=remember_me)
             return challenge_response(request, started.challenge, secret=started.secret)
-        return _open(request, user, amr=amr, remember_me=remember_me)
+        remember = partial(otp.remember_device, user, secret=device, request=request) if is_trusted is None else None
+        return _open(request, user, amr=amr, remember_me=remember_me, bind_device=remember)
 
 
 @contextmanager
@@ -118,9 +126,9 @@ def finish_log_in(request: AnyRequest, *, code: str, secret: str | None, device:
     otp.verify(challenge, code, request=request)
     user: Any = challenge.user
     with _unless_deleted(user, ChallengeInvalid):
-        trusted = otp.trust_device(user, secret=device, request=request)
+        trust = partial(otp.trust_device, user, secret=device, request=request)
         response = _open(
-            request, user, amr=[*challenge.amr, "email"], remember_me=challenge.remember_me, device=trusted
+            request, user, amr=[*challenge.amr, "email"], remember_me=challenge.remember_me, bind_device=trust
         )
     if not wants_tokens_in_body(request):
         cookies.clear(response, "challenge")
@@ -134,7 +142,12 @@ def resend_code(request: AnyRequest, *, secret: str | None) -> Response:
 
 
 def _open(
-    request: AnyRequest, user: AbstractBaseUser, *, amr: Iterable[str], remember_me: bool, device: str | None = None
+    request: AnyRequest,
+    user: AbstractBaseUser,
+    *,
+    amr: Iterable[str],
+    remember_me: bool,
+    bind_device: Callable[[], str] | None,
 ) -> Response:
     old = _old_session(request)
     with transaction.atomic(using=router.db_for_write(Session)):
@@ -142,6 +155,8 @@ def _open(
             # ASVS 7.2.4: a sign-in replaces the browser's session, also another user's.
             end_session(old.pk, user_id=old.user_id, reason="replaced")
         session = open_session(user, request=request, amr=amr, remember_me=remember_me)
+        # With the session or not at all: the browser would be left with a secret that nobody knows any more.
+        device = bind_device() if bind_device is not None else None
     record(events.LOGIN_SUCCESS, request=request, user=user, session_id=session.pk, amr=session.amr)
     return _session_response(request, session, user, issue(session), device=device)
 
@@ -158,12 +173,9 @@ def _old_session(request: AnyRequest) -> Session | None:
 
 def refresh(request: AnyRequest, *, token: str | None) -> Response:
     """Exchange the refresh token for its successor. `token` is the one of the body, when bodies carry tokens."""
-    reserve("refresh", address_prefix(scope_of(request).ip_address), request=request, fail_open=True)
     candidates = [token] if token else read_cookies(request, "refresh")
     if token is None and has_explicit_credential(request):
         raise TokenInvalid  # an explicit credential alone decides, and none of them refreshes anything
-    if not candidates:
-        raise Unauthenticated
     rotation = _rotate_first_living(request, candidates)
     response = _session_response(request, rotation.session, rotation.session.user, rotation.tokens)
     if len(candidates) > 1:
@@ -173,12 +185,14 @@ def refresh(request: AnyRequest, *, token: str | None) -> Response:
 
 def _rotate_first_living(request: AnyRequest, candidates: list[str]) -> Rotation:
     # A duplicate that an earlier mount point left behind is mostly genuine: of a session that is over.
-    refusal: Unauthenticated = TokenInvalid()
+    refusal = TokenInvalid() if candidates else Unauthenticated()
     for candidate in candidates:
         try:
             return rotate(candidate, request=request)
         except (TokenInvalid, SessionRevoked, SessionInactive) as error:
             refusal = error
+    # Who holds a genuine token has a budget of the session's: noise from the same address uses up nobody else's.
+    reserve("refresh", "address", address_prefix(scope_of(request).ip_address), request=request, fail_open=True)
     raise refusal
 
 
@@ -196,6 +210,8 @@ def log_out(request: AnyRequest) -> Response:
         user_logged_out.send(sender=session.user.__class__, request=plain_request(request), user=session.user)
     otp.close(read_cookie(request, "challenge"), reason="sign_out")
     response = _renderable(Response(status=204))
+    if wants_tokens_in_body(request):
+        return response
     cookies.clear(response, "access", "refresh", "challenge")
     if len(read_cookies(request, "refresh")) > 1:
         cookies.clear_duplicates(response)
@@ -256,8 +272,9 @@ def _session_response(
             body["device_token"] = device
         return _renderable(Response(body))
     response = _renderable(Response(body))
-    keep_until: datetime | None = session.idle_at if session.remember_me else None
-    cookies.write_tokens(response, tokens, keep_until=keep_until)
+    # As long as the session may live from now on: the next request moves its idle deadline.
+    keep_until = timezone.now() + idle_timeout(remember_me=True) if session.remember_me else None
+    cookies.write_tokens(response, tokens, keep_until=min(keep_until, session.absolute_at) if keep_until else None)
     if device is not None:
         cookies.write_device(response, device)
     return response

@@ -16,9 +16,17 @@ KEEP_DAYS = 30
 """Ended sessions and challenges stay so long by default, for whoever asks what happened last week."""
 
 
+LONGEST_DAYS = 3650
+
+
 @shared_task(name="django_secure_auth.tasks.purge", ignore_result=True)
 def purge(older_than_days: int = KEEP_DAYS) -> dict[str, int]:
-    """Delete sessions, challenges and devices that ended `older_than_days` ago, and events past `AUDIT_RETENTION`."""
+    """Delete sessions, challenges and devices that ended `older_than_days` ago, and events past `AUDIT_RETENTION`.
+
+    Raises ValueError for anything but 1 to `LONGEST_DAYS` days: a negative number would reach what still lives.
+    """
+    if not 1 <= older_than_days <= LONGEST_DAYS:
+        raise ValueError(f"older_than_days must be from 1 to {LONGEST_DAYS}, not {older_than_days}")
     now = timezone.now()
     before = now - timedelta(days=older_than_days)
     return {

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, cast
 from uuid import UUID
 
+from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import transaction
+from django.db import DatabaseError, router, transaction
 from django.middleware.csrf import get_token
 from django.utils.cache import patch_vary_headers
 from django.utils.decorators import method_decorator
-from rest_framework.exceptions import NotFound
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.renderers import JSONRenderer
@@ -34,15 +34,22 @@ from django_secure_auth.accounts.serializers import (
 )
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
-from django_secure_auth.exceptions import InvalidInput, Unauthenticated
-from django_secure_auth.problems import answer_exception, problem_response
+from django_secure_auth.exceptions import (
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    SessionRevoked,
+    StepUpRequired,
+    Unauthenticated,
+)
+from django_secure_auth.problems import answer_exception, as_error, problem_response
 from django_secure_auth.rbac.permissions import RecentlyAuthenticated
-from django_secure_auth.sessions.models import Session
+from django_secure_auth.request_scope import Credentials
+from django_secure_auth.sessions.models import Session, SessionQuerySet
 from django_secure_auth.sessions.services import end_all, end_session
 from django_secure_auth.strict.parsers import EmptyFormParser, StrictJSONParser
 from django_secure_auth.tokens import cookies
 from django_secure_auth.tokens.authentication import (
-    Credentials,
     JWTCookieAuthentication,
     bearer_token,
     enforce_csrf,
@@ -50,6 +57,7 @@ from django_secure_auth.tokens.authentication import (
 )
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_ACCESS_REFUSED = frozenset({Forbidden.code, StepUpRequired.code})  # a failed CSRF check has an event of its own
 
 
 # Non-atomic: a refusal has written something (an attempt, a revocation), and ATOMIC_REQUESTS would take it
@@ -90,6 +98,8 @@ class AuthView(APIView):
         if isinstance(exc, InvalidInput):
             fields = sorted(exc.members.get("errors", {}))
             record(events.INPUT_FAIL, request=self.request, endpoint=self.request.path, fields=fields)
+        elif (code := as_error(exc).code) in _ACCESS_REFUSED:
+            _tell_refusal(self.request, reason=code)
         return super().handle_exception(exc)
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
@@ -116,6 +126,12 @@ class SignedInView(AuthView):
 def _caller(request: Request) -> tuple[AbstractBaseUser, Credentials]:
     """Who is asking, behind `SignedInView`: never an anonymous user."""
     return cast(AbstractBaseUser, request.user), cast(Credentials, request.auth)
+
+
+def _tell_refusal(request: Request, *, reason: str) -> None:
+    session_id = getattr(request.auth, "session_id", None)
+    path = request.path[:200]
+    record(events.AUTHZ_FAIL, request=request, user=request.user, session_id=session_id, resource=path, reason=reason)
 
 
 class CSRFView(AuthView):
@@ -193,9 +209,19 @@ class MeView(SignedInView):
         for name, value in changes.items():
             setattr(user, name, value)
         if changes:
-            # Only these: the rest is as it was at the start of the request, and somebody may have changed it since.
-            user.save(update_fields=list(changes))
+            _save(user, *changes)
         return Response(me_body(user))
+
+
+def _save(user: AbstractBaseUser, *names: str) -> None:
+    # Only these: the rest is as it was at the start of the request, and somebody may have changed it since.
+    try:
+        user.save(update_fields=names)
+    except DatabaseError:  # no row was there, or the database refused
+        model = get_user_model()
+        if model._base_manager.using(router.db_for_write(model)).filter(pk=user.pk).exists():
+            raise
+        raise SessionRevoked from None  # deleted since the request began
 
 
 class _Pages(PageNumberPagination):
@@ -205,15 +231,21 @@ class _Pages(PageNumberPagination):
         return Response({"results": data, "next": self.get_next_link(), "previous": self.get_previous_link()})
 
 
+def _living_sessions(request: Request) -> SessionQuerySet:
+    """What the caller may see and end: the sessions that a next request would find alive."""
+    user, credentials = _caller(request)
+    return Session.objects.primary().for_user(user).alive().under_password_of(credentials.session_id)
+
+
 class SessionListView(SignedInView):
     def get_permissions(self) -> list[Any]:
         recent = [RecentlyAuthenticated()] if self.request.method == "DELETE" else []
         return [*super().get_permissions(), *recent]
 
     def get(self, request: Request) -> Response:
-        user, credentials = _caller(request)
+        _, credentials = _caller(request)
         pages = _Pages()
-        living = Session.objects.for_user(user).alive().order_by("-created_at", "-pk")
+        living = _living_sessions(request).order_by("-created_at", "-pk")
         page = pages.paginate_queryset(living, request, view=self) or []
         rows = [session_row(row, current=row.pk == credentials.session_id) for row in page]
         return pages.get_paginated_response(rows)
@@ -231,8 +263,10 @@ class SessionDetailView(SignedInView):
     def delete(self, request: Request, session_id: UUID) -> Response:
         self.read(NothingSerializer)
         user, credentials = _caller(request)
-        session = Session.objects.for_user(user).alive().filter(pk=session_id).first()
+        session = _living_sessions(request).filter(pk=session_id).first()
         if session is None:
+            # Written for a foreign id and for one that nobody has: both cost the same.
+            _tell_refusal(request, reason=NotFound.code)
             raise NotFound
         end_session(session.pk, user_id=user.pk, reason="ended_by_user")
         response = Response(status=204)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, NoReturn
 
-from django.db import models
+from django.db import models, router
 from django.utils import timezone
 
 
@@ -38,7 +38,7 @@ class SecurityEventQuerySet(models.QuerySet["SecurityEvent"]):
 
     def expire(self, *, before: datetime) -> int:
         """Delete events past retention. For `secure_auth_purge` only."""
-        return self.filter(occurred_at__lt=before)._raw_delete(self.db)
+        return self.filter(occurred_at__lt=before)._raw_delete(router.db_for_write(self.model))
 
 
 class SecurityEvent(models.Model):

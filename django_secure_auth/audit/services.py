@@ -14,6 +14,7 @@ from django.db import router, transaction
 from django_secure_auth.audit import events
 from django_secure_auth.audit.events import Event
 from django_secure_auth.audit.models import SecurityEvent
+from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.redact import redact_mapping
 from django_secure_auth.prepared import PreparedInsert
 from django_secure_auth.request_scope import AnyRequest, after_transaction, current_scope, scope_of
@@ -53,6 +54,7 @@ def _id_of(thing: Any) -> str:
 
 def record(
     event: Event,
+    /,  # a host's detail may be named `event` too
     *,
     request: AnyRequest | None = None,
     user: Any = None,
@@ -94,11 +96,13 @@ _written_lock = threading.Lock()
 
 
 def _has_room(event: Event, address: str) -> bool:
-    # Or whoever can send a request could fill the disk: twenty rows a minute say as much as a million.
+    # Or whoever can send a request could fill the disk: twenty rows a minute say as much as a million. By /64: one
+    # IPv6 host has as many addresses as it likes.
+    key = (event.name, address_prefix(address))
     with _written_lock:
-        count = _written.get((event.name, address), 0)
+        count = _written.get(key, 0)
         if count < _ROWS_A_MINUTE:
-            _written[event.name, address] = count + 1
+            _written[key] = count + 1
     return count < _ROWS_A_MINUTE
 
 
@@ -138,19 +142,21 @@ def _write_row(row: SecurityEvent) -> None:
 class SecurityLogger:
     """The events of the field in plain words, for a host's own code.
 
-    `ip_address` defaults to that of the request in progress.
+    `ip_address` defaults to that of the request in progress. Further details may have any name; `request`, `actor`
+    and `session_id` mean what they mean to `record`.
     """
 
-    def log_auth_success(self, *, user: Any = None, ip_address: str | None = None, **details: Any) -> None:
+    def log_auth_success(self, /, *, user: Any = None, ip_address: str | None = None, **details: Any) -> None:
         record(events.LOGIN_SUCCESS, user=user, ip_address=ip_address, **details)
 
     def log_auth_failure(
-        self, *, user: Any = None, reason: str = "", ip_address: str | None = None, **details: Any
+        self, /, *, user: Any = None, reason: str = "", ip_address: str | None = None, **details: Any
     ) -> None:
         record(events.LOGIN_FAIL, user=user, ip_address=ip_address, reason=reason, **details)
 
     def log_authz_failure(
         self,
+        /,
         *,
         user: Any = None,
         resource: str = "",
@@ -168,16 +174,16 @@ class SecurityLogger:
         )
 
     def log_rate_limit(
-        self, *, endpoint: str = "", ip_address: str | None = None, limit: str = "", **details: Any
+        self, /, *, endpoint: str = "", ip_address: str | None = None, limit: str = "", **details: Any
     ) -> None:
         record(events.RATE_LIMIT, ip_address=ip_address, endpoint=endpoint, limit=limit, **details)
 
     def log_validation_failure(
-        self, *, endpoint: str = "", errors: Any = (), ip_address: str | None = None, **details: Any
+        self, /, *, endpoint: str = "", errors: Any = (), ip_address: str | None = None, **details: Any
     ) -> None:
         record(events.INPUT_FAIL, ip_address=ip_address, endpoint=endpoint, errors=errors, **details)
 
-    def log_suspicious(self, *, description: str = "", ip_address: str | None = None, **details: Any) -> None:
+    def log_suspicious(self, /, *, description: str = "", ip_address: str | None = None, **details: Any) -> None:
         record(events.SUSPICIOUS, ip_address=ip_address, description=description, **details)
 
 

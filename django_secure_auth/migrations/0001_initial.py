@@ -68,6 +68,7 @@ class Migration(migrations.Migration):
                 ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ("purpose", models.CharField(default="login", editable=False, max_length=32)),
                 ("email", models.EmailField(editable=False, max_length=254)),
+                ("language", models.CharField(blank=True, editable=False, max_length=35)),
                 ("secret_digest", models.CharField(editable=False, max_length=64, unique=True)),
                 ("key_id", models.CharField(editable=False, max_length=64)),
                 (
@@ -169,6 +170,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ("secret_digest", models.CharField(editable=False, max_length=64)),
+                ("is_approved", models.BooleanField(default=True, editable=False)),
                 ("label", models.CharField(blank=True, editable=False, max_length=64)),
                 ("ip_address", models.GenericIPAddressField(blank=True, editable=False, null=True)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),

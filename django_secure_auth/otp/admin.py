@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from copy import copy
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -11,18 +12,46 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from django_secure_auth.audit import events
+from django_secure_auth.audit.services import record
 from django_secure_auth.otp.models import OTPBudget, OTPChallenge, TrustedDevice
 
 if TYPE_CHECKING:  # generic in the stubs only
-    _OTPChallengeAdmin = admin.ModelAdmin[OTPChallenge]
-    _TrustedDeviceAdmin = admin.ModelAdmin[TrustedDevice]
-    _OTPBudgetAdmin = admin.ModelAdmin[OTPBudget]
+    _Admin = admin.ModelAdmin[Any]
 else:
-    _OTPChallengeAdmin = _TrustedDeviceAdmin = _OTPBudgetAdmin = admin.ModelAdmin
+    _Admin = admin.ModelAdmin
+
+
+def _tell(request: HttpRequest, change: str, *rows: OTPChallenge | TrustedDevice | OTPBudget) -> None:
+    for row in rows:
+        record(
+            events.ADMIN_CHANGE, request=request, user=row.user_id, actor=request.user, change=change,
+            thing=row._meta.model_name, id=str(row.pk),
+        )  # fmt: skip
+
+
+class _ToldAdmin(_Admin):
+    """Rows are not added or changed; what is deleted is told, with who deleted it."""
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        row = copy(obj)  # deleting takes its key away
+        super().delete_model(request, obj)
+        _tell(request, "deleted", row)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        rows = list(queryset)
+        super().delete_queryset(request, queryset)
+        _tell(request, "deleted", *rows)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
 
 @admin.register(OTPChallenge)
-class OTPChallengeAdmin(_OTPChallengeAdmin):
+class OTPChallengeAdmin(_ToldAdmin):
     list_display = ("created_at", "user", "purpose", "state", "attempts", "device_label", "ip_address")
     list_filter = ("purpose", "created_at", "closed_reason")
     list_select_related = ("user",)
@@ -44,23 +73,18 @@ class OTPChallengeAdmin(_OTPChallengeAdmin):
 
     @admin.action(description=_("Close selected challenges"), permissions=["delete"])
     def close_selected(self, request: HttpRequest, queryset: QuerySet[OTPChallenge]) -> None:
-        closed = OTPChallenge.objects.filter(pk__in=queryset.values("pk")).close("admin")
-        text = ngettext("%d challenge was closed.", "%d challenges were closed.", closed) % closed
+        closed = [row for row in queryset if OTPChallenge.objects.filter(pk=row.pk).close("admin")]
+        _tell(request, "closed", *closed)
+        text = ngettext("%d challenge was closed.", "%d challenges were closed.", len(closed)) % len(closed)
         self.message_user(request, text, messages.SUCCESS)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: OTPChallenge | None = None) -> bool:
-        return False
 
 
 @admin.register(TrustedDevice)
-class TrustedDeviceAdmin(_TrustedDeviceAdmin):
-    list_display = ("user", "alive", "label", "ip_address", "created_at", "expires_at")
-    list_filter = ("created_at", "expires_at")
+class TrustedDeviceAdmin(_ToldAdmin):
+    list_display = ("user", "alive", "is_approved", "label", "ip_address", "created_at", "expires_at")
+    list_filter = ("is_approved", "created_at", "expires_at")
     list_select_related = ("user",)
-    fields = ("user", "label", "ip_address", "created_at", "expires_at", "revoked_at")
+    fields = ("user", "is_approved", "label", "ip_address", "created_at", "expires_at", "revoked_at")
     search_fields = ("=ip_address", "=id")
     actions = ("revoke_selected",)
 
@@ -70,26 +94,18 @@ class TrustedDeviceAdmin(_TrustedDeviceAdmin):
 
     @admin.action(description=_("Stop trusting selected devices"), permissions=["delete"])
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[TrustedDevice]) -> None:
-        revoked = queryset.filter(revoked_at=None).update(revoked_at=timezone.now())
-        text = ngettext("%d device is no longer trusted.", "%d devices are no longer trusted.", revoked) % revoked
+        now = timezone.now()
+        trusted = TrustedDevice.objects.filter(revoked_at=None)
+        revoked = [row for row in queryset if trusted.filter(pk=row.pk).update(revoked_at=now)]
+        _tell(request, "distrusted", *revoked)
+        count = len(revoked)
+        text = ngettext("%d device is no longer trusted.", "%d devices are no longer trusted.", count) % count
         self.message_user(request, text, messages.SUCCESS)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: TrustedDevice | None = None) -> bool:
-        return False
 
 
 @admin.register(OTPBudget)
-class OTPBudgetAdmin(_OTPBudgetAdmin):
+class OTPBudgetAdmin(_ToldAdmin):
     """Deleting a row gives an account its codes back."""
 
     list_display = ("user", "wrong_in_a_row", "changed_at")
     list_select_related = ("user",)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: OTPBudget | None = None) -> bool:
-        return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -14,6 +14,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from django_secure_auth.conf import conf
+from django_secure_auth.mail import address_of
+from django_secure_auth.sessions.models import password_fingerprint
 
 
 def new_nonce() -> str:
@@ -48,6 +50,7 @@ class OTPChallenge(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="secure_auth_challenges"
     )
     email = models.EmailField(max_length=254, editable=False)
+    language = models.CharField(max_length=35, blank=True, editable=False)
     secret_digest = models.CharField(max_length=64, unique=True, editable=False)
     key_id = models.CharField(max_length=64, editable=False)
     nonce = models.CharField(max_length=32, default=new_nonce, editable=False)
@@ -83,6 +86,17 @@ class OTPChallenge(models.Model):
     def __str__(self) -> str:
         return f"challenge {self.id}"
 
+    @property
+    def account_is_unchanged(self) -> bool:
+        """Whether the account is active and has the password and address that it had when this began."""
+        user: Any = self.user
+        return (
+            user is not None
+            and user.is_active
+            and self.password_fingerprint == password_fingerprint(user.password)
+            and self.email == address_of(user)
+        )
+
 
 class TrustedDeviceQuerySet(models.QuerySet["TrustedDevice"]):
     def alive(self, now: datetime | None = None) -> Self:
@@ -93,11 +107,15 @@ class TrustedDeviceQuerySet(models.QuerySet["TrustedDevice"]):
 
 
 class TrustedDevice(models.Model):
-    """A browser in which a user has approved a code. The table holds a keyed digest of its cookie."""
+    """A browser in which a user has signed in. The table holds a keyed digest of its cookie.
+
+    It has a budget of guesses of its own, which no stranger can use up; with an approved code it is trusted.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="secure_auth_devices")
     secret_digest = models.CharField(max_length=64, editable=False)
+    is_approved = models.BooleanField(default=True, editable=False)
     label = models.CharField(max_length=64, blank=True, editable=False)
     ip_address = models.GenericIPAddressField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -120,6 +138,12 @@ class TrustedDevice(models.Model):
         return self.revoked_at is None and self.expires_at > timezone.now()
 
 
+class OTPBudgetQuerySet(models.QuerySet["OTPBudget"]):
+    def primary(self) -> Self:
+        """Read where it is written: a replica that lags would know of fewer wrong codes."""
+        return self.using(router.db_for_write(self.model))
+
+
 class OTPBudget(models.Model):
     """Wrong codes in a row of one account, over all its challenges: a new code brings no new budget.
 
@@ -132,6 +156,8 @@ class OTPBudget(models.Model):
     )
     wrong_in_a_row = models.PositiveIntegerField(default=0)
     changed_at = models.DateTimeField(auto_now=True)
+
+    objects = OTPBudgetQuerySet.as_manager()
 
     class Meta:
         verbose_name = "OTP budget"

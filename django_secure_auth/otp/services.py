@@ -12,7 +12,7 @@ from typing import Any
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, router, transaction
 from django.db.models import F
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from django_secure_auth import signals
 from django_secure_auth.audit import events
@@ -27,12 +27,12 @@ from django_secure_auth.exceptions import (
     rate_limit_headers,
 )
 from django_secure_auth.kit.opaque import OpaqueInvalid, digest_secret, new_secret
-from django_secure_auth.mail import deliver
+from django_secure_auth.mail import address_of, deliver
 from django_secure_auth.otp.models import OTPBudget, OTPChallenge, TrustedDevice
 from django_secure_auth.otp.policy import current_key, is_right_code
 from django_secure_auth.otp.tasks import send_code
 from django_secure_auth.prepared import Param, PreparedSelect
-from django_secure_auth.ratelimit.services import reserve
+from django_secure_auth.ratelimit.services import Reservation, give_back, reserve
 from django_secure_auth.request_scope import AnyRequest, scope_of
 from django_secure_auth.sessions.models import password_fingerprint
 from django_secure_auth.sessions.services import device_label
@@ -71,18 +71,11 @@ def start(
     budget of wrong codes is used up) or DeliveryUnavailable (the broker or mail server is away; no challenge stays
     open).
     """
-    address = str(getattr(user, user.get_email_field_name(), "") or "")
+    address = address_of(user)
     if not address:
         raise PolicyRejected(errors={"email": ["This account has no e-mail address for a code."]})
-    if _is_budget_used_up(user.pk):
-        record(events.OTP_FAIL_MAX, request=request, user=user, reason="account_budget")
-        raise RateLimited(
-            "Too many wrong codes for this account. Use a device that you have used before, or reset the password.",
-            headers=rate_limit_headers(
-                "otp_account", quota=conf.OTP_ACCOUNT_ATTEMPTS, window=_BUDGET_HINT, wait=_BUDGET_HINT
-            ),
-        )
-    reserve("otp", str(user.pk), request=request)
+    _refuse_without_budget(user.pk, request)
+    taken = reserve("otp", str(user.pk), request=request)
     now = timezone.now()
     scope = scope_of(request)
     secret = new_secret()
@@ -90,6 +83,7 @@ def start(
         purpose=purpose,
         user_id=user.pk,
         email=address,
+        language=translation.get_language() or "",
         secret_digest=digest_secret(secret, secret_ring(_CHALLENGE))[0],
         key_id=current_key().key_id,
         password_fingerprint=password_fingerprint(user.password),
@@ -102,18 +96,19 @@ def start(
         device_label=device_label(scope.user_agent),
     )
     challenge.save(force_insert=True)
-    _send_after_commit(challenge)
+    _send_after_commit(challenge, taken)
     return Started(challenge, secret)
 
 
-def _send_after_commit(challenge: OTPChallenge) -> None:
-    transaction.on_commit(partial(_send, challenge), using=router.db_for_write(OTPChallenge))
+def _send_after_commit(challenge: OTPChallenge, taken: Reservation | None) -> None:
+    transaction.on_commit(partial(_send, challenge, taken), using=router.db_for_write(OTPChallenge))
 
 
-def _send(challenge: OTPChallenge) -> None:
+def _send(challenge: OTPChallenge, taken: Reservation | None) -> None:
     try:
         deliver(send_code, str(challenge.pk), expires=conf.OTP_TTL)
     except DeliveryUnavailable:
+        give_back(taken)  # a broker that is away must not use up what is for codes that were sent
         OTPChallenge.objects.filter(pk=challenge.pk).close("undelivered")
         record(events.OTP_UNDELIVERED, user=challenge.user_id, challenge_id=str(challenge.pk), reason="broker")
         raise
@@ -122,7 +117,8 @@ def _send(challenge: OTPChallenge) -> None:
 def find(secret: str | None) -> OTPChallenge:
     """Return the open challenge of a browser's secret, with its user.
 
-    It is open only while the account is as it was: deactivation or another password closes it by itself.
+    It is open only while the account is as it was: deactivation, another password or another address closes it
+    by itself.
     Raises ChallengeInvalid, always the same.
     """
     challenge = _of_secret(secret)
@@ -142,15 +138,12 @@ def _of_secret(secret: str | None) -> OTPChallenge | None:
 
 
 def _is_open(challenge: OTPChallenge) -> bool:
-    user: Any = challenge.user
     return (
         challenge.used_at is None
         and challenge.closed_at is None
         and challenge.expires_at > timezone.now()
         and challenge.attempts < conf.OTP_ATTEMPTS
-        and user is not None
-        and user.is_active
-        and challenge.password_fingerprint == password_fingerprint(user.password)
+        and challenge.account_is_unchanged
     )
 
 
@@ -198,9 +191,11 @@ def _refuse(challenge: OTPChallenge, request: AnyRequest) -> None:
 def resend(challenge: OTPChallenge, *, request: AnyRequest) -> OTPChallenge:
     """Mail a fresh code; the old one is dead from this moment. The attempts stay what they were.
 
-    Raises ChallengeInvalid, DeliveryUnavailable, or RateLimited (too early, or sent often enough).
+    Raises ChallengeInvalid, DeliveryUnavailable, or RateLimited (too early, sent often enough, or the account's
+    budget of wrong codes is used up).
     """
-    reserve("otp", str(challenge.user_id), request=request)
+    _refuse_without_budget(challenge.user_id, request)
+    taken = reserve("otp", str(challenge.user_id), request=request)
     now = timezone.now()
     moved = (
         OTPChallenge.objects.open(now)
@@ -209,6 +204,8 @@ def resend(challenge: OTPChallenge, *, request: AnyRequest) -> OTPChallenge:
             send_number=F("send_number") + 1, resend_at=now + conf.OTP_RESEND_INTERVAL, expires_at=now + conf.OTP_TTL
         )
     )
+    if not moved:
+        give_back(taken)  # nothing is sent: an impatient click costs nothing
     later = OTPChallenge.objects.primary().select_related("user").filter(pk=challenge.pk).first()
     if later is None:  # deleted meanwhile, with its account
         raise ChallengeInvalid
@@ -218,7 +215,7 @@ def resend(challenge: OTPChallenge, *, request: AnyRequest) -> OTPChallenge:
             raise ChallengeInvalid
         free_at = challenge.resend_at if challenge.send_number <= conf.OTP_RESENDS else challenge.expires_at
         raise RateLimited(headers=_wait_headers(free_at, now))
-    _send_after_commit(challenge)
+    _send_after_commit(challenge, taken)
     return challenge
 
 
@@ -238,8 +235,16 @@ def close(secret: str | None, *, reason: str) -> None:
 # --- the account's budget ----------------------------------------------------------------------------
 
 
-def _is_budget_used_up(user_id: Any) -> bool:
-    return OTPBudget.objects.filter(user=user_id, wrong_in_a_row__gte=conf.OTP_ACCOUNT_ATTEMPTS).exists()
+def _refuse_without_budget(user_id: Any, request: AnyRequest) -> None:
+    used_up = OTPBudget.objects.primary().filter(user=user_id, wrong_in_a_row__gte=conf.OTP_ACCOUNT_ATTEMPTS)
+    if used_up.exists():
+        record(events.OTP_FAIL_MAX, request=request, user=user_id, reason="account_budget")
+        raise RateLimited(
+            "Too many wrong codes for this account. Use a device that you have used before, or reset the password.",
+            headers=rate_limit_headers(
+                "otp_account", quota=conf.OTP_ACCOUNT_ATTEMPTS, window=_BUDGET_HINT, wait=_BUDGET_HINT
+            ),
+        )
 
 
 def _count_against_account(user_id: Any) -> bool:
@@ -248,7 +253,7 @@ def _count_against_account(user_id: Any) -> bool:
     free = budget.filter(wrong_in_a_row__lt=conf.OTP_ACCOUNT_ATTEMPTS)
     if free.update(wrong_in_a_row=F("wrong_in_a_row") + 1, changed_at=timezone.now()):
         return True
-    if not budget.exists():
+    if not budget.primary().exists():
         try:
             with transaction.atomic(using=router.db_for_write(OTPBudget)):
                 OTPBudget(user_id=user_id, wrong_in_a_row=1).save(force_insert=True)
@@ -268,27 +273,47 @@ def _users_of(digests: int) -> PreparedSelect:
     wanted = [Param(f"digest_{number}", TrustedDevice, "secret_digest") for number in range(digests)]
     now: Any = Param("now", TrustedDevice, "expires_at")
     return PreparedSelect(
-        lambda: TrustedDevice.objects.alive(now).filter(secret_digest__in=wanted).order_by().values_list("user_id")
+        lambda: (
+            TrustedDevice.objects.alive(now)
+            .filter(secret_digest__in=wanted)
+            .order_by()
+            .values_list("user_id", "is_approved")
+        )
     )
 
 
-def users_of_device(secret: str | None) -> frozenset[Any]:
-    """Return the ids of the users who trust the browser that holds this secret. One query; none on noise.
+def users_of_device(secret: str | None) -> dict[Any, bool]:
+    """Return the ids of the users who have signed in with the browser that holds this secret; True: with a code.
 
-    Asked without naming a user, so that a known and an unknown account cost the same.
+    One query; none on noise. Asked without naming a user, so that a known and an unknown account cost the same.
     """
     if not secret:
-        return frozenset()
+        return {}
     try:
         digests = digest_secret(secret, secret_ring(_DEVICE))
     except OpaqueInvalid:
-        return frozenset()
+        return {}
     wanted = {f"digest_{number}": digest for number, digest in enumerate(digests)}
-    return frozenset(user_id for [user_id] in _users_of(len(digests)).rows(now=timezone.now(), **wanted))
+    return dict(_users_of(len(digests)).rows(now=timezone.now(), **wanted))
 
 
 def trust_device(user: AbstractBaseUser, *, secret: str | None, request: AnyRequest) -> str:
-    """Trust this browser for a user who just approved a code in it; returns the secret for its cookie.
+    """Trust this browser for a user who just approved a code in it; returns the secret for its cookie."""
+    fresh = _bind_device(user, secret=secret, request=request, is_approved=True)
+    record(events.DEVICE_TRUSTED, request=request, user=user)
+    return fresh
+
+
+def remember_device(user: AbstractBaseUser, *, secret: str | None, request: AnyRequest) -> str:
+    """Note that a user has signed in with this browser, without a code; returns the secret for its cookie.
+
+    It is not trusted, but has its own budget of guesses: strangers who use up theirs lock nobody out of it.
+    """
+    return _bind_device(user, secret=secret, request=request, is_approved=False)
+
+
+def _bind_device(user: AbstractBaseUser, *, secret: str | None, request: AnyRequest, is_approved: bool) -> str:
+    """Write the row of a user and a browser.
 
     The secret is drawn anew each time, and moved for the others who share the browser: a value that somebody
     planted beforehand, and therefore knows, becomes worth nothing.
@@ -304,11 +329,11 @@ def trust_device(user: AbstractBaseUser, *, secret: str | None, request: AnyRequ
     TrustedDevice(
         user_id=user.pk,
         secret_digest=digest,
+        is_approved=is_approved,
         label=device_label(scope.user_agent),
         ip_address=scope.ip_address,
         expires_at=timezone.now() + conf.TRUSTED_DEVICE_TTL,
     ).save(force_insert=True)
-    record(events.DEVICE_TRUSTED, request=request, user=user)
     return fresh
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from celery import Task, shared_task
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from django_secure_auth import signals
 from django_secure_auth.audit import events
@@ -20,6 +21,9 @@ from django_secure_auth.otp.policy import code_of
 LEASE = timedelta(seconds=20)
 """How long one worker may take to hand a mail over before another may try: longer than a mail server takes."""
 _MAX_RETRIES = 6
+
+PURPOSES = {"login": _("sign in"), "admin": _("sign in to the administration")}
+"""What a code is good for, in the words of its mail."""
 
 
 @shared_task(
@@ -38,8 +42,11 @@ def send_code(self: Task[Any, Any], challenge_id: str) -> None:
     A worker that dies after the mail server took the mail and before the note makes a second mail with the
     same code; no order of two systems without a common transaction avoids both.
     """
-    challenge = OTPChallenge.objects.open().filter(pk=challenge_id).first()
+    challenge = OTPChallenge.objects.primary().open().select_related("user").filter(pk=challenge_id).first()
     if challenge is None or challenge.mailed_number >= challenge.send_number:
+        return
+    if not challenge.account_is_unchanged:  # least of all to an address that is no longer the account's
+        OTPChallenge.objects.filter(pk=challenge.pk).close("account_changed")
         return
     code = code_of(challenge)
     if code is None:
@@ -51,7 +58,13 @@ def send_code(self: Task[Any, Any], challenge_id: str) -> None:
         send_templated(
             "otp_code",
             to=challenge.email,
-            context={"code": code, "challenge": challenge, "minutes": _minutes(conf.OTP_TTL)},
+            context={
+                "code": code,
+                "challenge": challenge,
+                "purpose": PURPOSES.get(challenge.purpose, challenge.purpose),
+                "minutes": _minutes(conf.OTP_TTL),
+            },
+            language=challenge.language or None,
         )
     except Exception as error:
         _give_up_lease(challenge)
@@ -81,7 +94,7 @@ def _take_lease(challenge: OTPChallenge) -> bool:
 
 def _until_lease_ends(challenge: OTPChallenge) -> float:
     """Return the seconds after which the mail may be sent by another, if it was not sent by then."""
-    taken_at = OTPChallenge.objects.values_list("mailing_at", flat=True).filter(pk=challenge.pk).first()
+    taken_at = OTPChallenge.objects.primary().values_list("mailing_at", flat=True).filter(pk=challenge.pk).first()
     left = taken_at + LEASE - timezone.now() if taken_at else timedelta(0)
     return max(1.0, left.total_seconds())
 

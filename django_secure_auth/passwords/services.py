@@ -7,7 +7,6 @@ import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from zlib import crc32
 
 from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -21,7 +20,7 @@ from django_secure_auth.exceptions import InvalidCredentials, RateLimited, rate_
 from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.passwords.fields import CanonicalEmailField
-from django_secure_auth.ratelimit.services import Reservation, reserve
+from django_secure_auth.ratelimit.services import Reservation, give_back, reserve
 from django_secure_auth.request_scope import AnyRequest, plain_request, scope_of
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import rehash
@@ -54,14 +53,16 @@ def find_account(typed: str) -> AbstractBaseUser | None:
 
 
 # One password check of an account at a time in each process: parallel guesses neither slip past a limit nor
-# burn every core. Striped by hash, so that the memory is bounded and unknown accounts wait alike.
-_STRIPES = [threading.Lock() for _ in range(256)]
+# burn every core. Striped by a hash that differs in each process, so that the memory is bounded, unknown accounts
+# wait alike, and nobody can choose names that share a stripe. Known browsers wait for one another only.
+_STRANGERS, _KNOWN = ([threading.Lock() for _ in range(256)] for _ in range(2))
 _WAIT_SECONDS = 10.0
 
 
 @contextmanager
-def _one_check_at_a_time(identifier: str) -> Iterator[None]:
-    lock = _STRIPES[crc32(identifier.encode("utf-8", "surrogatepass")) % len(_STRIPES)]
+def _one_check_at_a_time(identifier: str, *, is_known_device: bool) -> Iterator[None]:
+    stripes = _KNOWN if is_known_device else _STRANGERS
+    lock = stripes[hash(identifier) % len(stripes)]
     if not lock.acquire(timeout=_WAIT_SECONDS):
         raise RateLimited(headers=rate_limit_headers("login_in_flight", quota=1, window=1, wait=1))
     try:
@@ -70,13 +71,7 @@ def _one_check_at_a_time(identifier: str) -> Iterator[None]:
         lock.release()
 
 
-def reserve_attempt(request: AnyRequest, identifier: str, *, device: str | None) -> tuple[Reservation | None, ...]:
-    """Count a sign-in attempt before it is judged. `device` is the secret of a device trusted for this account.
-
-    A trusted device has a budget of its own, which no stranger can use up; all strangers share one for each
-    account, and one for each address. Raises LimitReached, or StateUnavailable: sign-in fails closed.
-    Source: OWASP "Slow down online guessing attacks with device cookies"; ASVS 6.3.1.
-    """
+def _reserve_attempt(request: AnyRequest, identifier: str, device: str | None) -> tuple[Reservation | None, ...]:
     if device is not None:
         return (reserve("login_device", identifier, device, request=request),)
     address = address_prefix(scope_of(request).ip_address)
@@ -87,22 +82,42 @@ def reserve_attempt(request: AnyRequest, identifier: str, *, device: str | None)
 
 
 def prove_password(
-    request: AnyRequest, found: AbstractBaseUser | None, password: str, *, identifier: str
+    request: AnyRequest, found: AbstractBaseUser | None, password: str, *, identifier: str, device: str | None
 ) -> AbstractBaseUser:
-    """Let the authentication backends judge a password; the same work when there is no such account.
+    """Count an attempt, let the authentication backends judge the password, and give a right one back.
 
-    Only `authenticate()` decides, so that a backend which refuses somebody is obeyed. For an unknown account it
-    is asked for a name that nobody has, and hashes all the same. Raises InvalidCredentials.
+    `device` is the secret of a browser that has signed in to this account before: it has a budget of its own,
+    which no stranger can use up; all strangers share one for each account, and one for each address. (OWASP, "Slow
+    down online guessing attacks with device cookies"; ASVS 6.3.1.)
+
+    Only `authenticate()` decides, so that a backend which refuses somebody is obeyed. For an unknown account it is
+    asked for a name that nobody has, and hashes all the same.
+
+    Raises LimitReached, InvalidCredentials, RateLimited (another check of the account takes too long; not counted)
+    or StateUnavailable: sign-in fails closed.
     """
-    name = found.get_username() if found is not None else secrets.token_hex(16)
-    with _one_check_at_a_time(identifier), _upgrade_at_once(found):
-        user = _authenticate(request, name, password)
-        if user is not None and found is not None and user.password != found.password:
-            _keep_sessions(user, found, password)
+    taken = _reserve_attempt(request, identifier, device)
+    try:
+        user = _judge(request, found, password, identifier=identifier, is_known_device=device is not None)
+    except RateLimited:
+        give_back(*taken)
+        raise
     if user is None or found is None or user.pk != found.pk:
         reason = "unknown" if found is None else "wrong_password" if found.is_active else "inactive"
         record(events.LOGIN_FAIL, request=request, user=found, reason=reason)
         raise InvalidCredentials
+    give_back(*taken)
+    return user
+
+
+def _judge(
+    request: AnyRequest, found: AbstractBaseUser | None, password: str, *, identifier: str, is_known_device: bool
+) -> AbstractBaseUser | None:
+    name = found.get_username() if found is not None else secrets.token_hex(16)
+    with _one_check_at_a_time(identifier, is_known_device=is_known_device), _upgrade_at_once(found):
+        user = _authenticate(request, name, password)
+        if user is not None and found is not None and user.password != found.password:
+            _keep_sessions(user, found, password)
     return user
 
 

@@ -11,6 +11,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from django_secure_auth.audit import events
+from django_secure_auth.audit.services import record
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import end_session
 
@@ -25,7 +27,8 @@ class AliveFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Session]) -> list[tuple[str, str]]:
-        return [("alive", str(_("alive"))), ("ended", str(_("ended")))]
+        # Not "alive": no database computes a password's fingerprint, so a changed account shows in the column only.
+        return [("alive", str(_("neither ended nor timed out"))), ("ended", str(_("ended or timed out")))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> QuerySet[Session]:
         living = Session.objects.alive().values("pk")
@@ -56,15 +59,25 @@ class SessionAdmin(_SessionAdmin):
 
     @admin.display(boolean=True)
     def alive(self, session: Session) -> bool:
-        return session.is_alive
+        return session.is_alive and session.user_is_unchanged
 
     @admin.action(description=_("End selected sessions"), permissions=["delete"])
     def end_selected(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
         ended = sum(
-            end_session(pk, user_id=user_id, reason="admin") for pk, user_id in queryset.values_list("pk", "user_id")
+            end_session(pk, user_id=user_id, reason="admin", actor=request.user)
+            for pk, user_id in queryset.values_list("pk", "user_id")
         )
         text = ngettext("%d session was ended.", "%d sessions were ended.", ended) % ended
         self.message_user(request, text, messages.SUCCESS)
+
+    def delete_model(self, request: HttpRequest, obj: Session) -> None:
+        # It signs somebody out, and is told like any other end. What was over already said who had been signed in.
+        if not end_session(obj.pk, user_id=obj.user_id, reason="admin", actor=request.user):
+            record(
+                events.ADMIN_CHANGE, request=request, user=obj.user_id, actor=request.user, session_id=obj.pk,
+                change="deleted", thing="session",
+            )  # fmt: skip
+        super().delete_model(request, obj)
 
     def get_actions(  # type: ignore[override]  # stub: exact tuple
         self, request: HttpRequest, action_location: Any = None

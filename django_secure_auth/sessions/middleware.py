@@ -49,7 +49,9 @@ class IdleTimeoutMiddleware:
         with open_scope(request) as scope:
             _end_if_over(request)
             try:
-                return cast(HttpResponseBase, self.get_response(request))
+                response = cast(HttpResponseBase, self.get_response(request))
+                _start_clock(request)
+                return response
             finally:
                 run_deferred(scope)
 
@@ -58,7 +60,9 @@ class IdleTimeoutMiddleware:
             if settings.SESSION_COOKIE_NAME in request.COOKIES:  # else there is no reason to change threads
                 await sync_to_async(_end_if_over)(request)
             try:
-                return await cast(Awaitable[HttpResponseBase], self.get_response(request))
+                response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
+                _start_clock(request)
+                return response
             finally:
                 if scope.deferred:
                     await sync_to_async(run_deferred)(scope)
@@ -80,8 +84,8 @@ def _end_if_over(request: HttpRequest) -> None:
     if not _is_signed_in(request):
         return
     now = time.time()
-    seen = request.session.get(_SEEN, now)
-    since = request.session.get(_SINCE, now)
+    # One that began before this middleware was there counts from now.
+    seen, since = request.session.setdefault(_SEEN, now), request.session.setdefault(_SINCE, now)
     idle = conf.SESSION_IDLE_TIMEOUT.total_seconds() + conf.ACTIVITY_INTERVAL.total_seconds()
     if now - seen >= idle or now - since >= conf.SESSION_ABSOLUTE_TIMEOUT.total_seconds():
         user_id = request.session[SESSION_KEY]
@@ -89,10 +93,18 @@ def _end_if_over(request: HttpRequest) -> None:
         record(events.SESSION_EXPIRED, request=request, user=user_id)
 
 
+def _start_clock(request: HttpRequest) -> None:
+    # A view has just signed somebody in: the limits count from here, whether another request follows or not.
+    session = getattr(request, "session", None)
+    if session is not None and session.modified and SESSION_KEY in session:
+        now = time.time()
+        session.setdefault(_SINCE, now)
+        session.setdefault(_SEEN, now)
+
+
 def _stamp(request: HttpRequest) -> None:
     if not _is_signed_in(request):
         return
     now = time.time()
-    request.session.setdefault(_SINCE, now)
     if now - request.session.get(_SEEN, 0) >= conf.ACTIVITY_INTERVAL.total_seconds():
         request.session[_SEEN] = now

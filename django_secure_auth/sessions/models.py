@@ -46,6 +46,11 @@ class SessionQuerySet(models.QuerySet["Session"]):
     def for_user(self, user: AbstractBaseUser) -> Self:
         return self.filter(user=user.pk)
 
+    def under_password_of(self, session_id: Any) -> Self:
+        """Sessions opened under the password of this one, which was just checked: another password ended the rest."""
+        known = self.model._base_manager.filter(pk=session_id).values("password_fingerprint")
+        return self.filter(password_fingerprint=known[:1])
+
     def over(self, *, before: datetime) -> Self:
         """Sessions that ended, in whatever way, before a moment: what a purge may delete."""
         return self.filter(Q(revoked_at__lt=before) | Q(idle_at__lt=before) | Q(absolute_at__lt=before))
@@ -94,6 +99,11 @@ class Session(models.Model):
     def is_alive(self) -> bool:
         now = timezone.now()
         return self.revoked_at is None and self.idle_at + conf.ACTIVITY_INTERVAL > now and self.absolute_at > now
+
+    @property
+    def user_is_unchanged(self) -> bool:
+        """Whether the user is active and has the password under which this was opened. Reads the user."""
+        return self.user.is_active and self.password_fingerprint == password_fingerprint(self.user.password)
 
 
 def idle_timeout(*, remember_me: bool) -> Any:

@@ -93,8 +93,8 @@ def _insert_within_limit(session: Session, user: AbstractBaseUser, limit: int) -
     with transaction.atomic(using=router.db_for_write(Session)):
         get_user_model()._default_manager.select_for_update().get(pk=user.pk)
         session.save(force_insert=True)
-        living = Session.objects.for_user(user).alive().order_by("-created_at", "-pk").values_list("pk", flat=True)
-        surplus = [pk for pk in living if pk != session.pk][limit - 1 :]
+        living = Session.objects.primary().for_user(user).alive().order_by("-created_at", "-pk")
+        surplus = [pk for pk in living.values_list("pk", flat=True) if pk != session.pk][limit - 1 :]
         end_sessions(surplus, user_id=user.pk, reason="limit")
 
 
@@ -150,15 +150,14 @@ def touch(session_id: UUID, state: State, *, generation: int) -> None:
     One conditional UPDATE, after the request's transaction, so that no row lock outlives this statement.
     """
     now = timezone.now()
-    first_use = generation > state.generation or (generation == state.generation and not state.acked)
-    if first_use or now.timestamp() - state.last_seen >= conf.ACTIVITY_INTERVAL.total_seconds():
+    if _is_first_use(state, generation) or now.timestamp() - state.last_seen >= conf.ACTIVITY_INTERVAL.total_seconds():
         write = partial(_touch, session_id, state, generation, now)
         after_transaction(write, using=router.db_for_write(Session))
 
 
 def _touch(session_id: UUID, state: State, generation: int, now: datetime) -> None:
     absolute_at = datetime.fromtimestamp(state.absolute_at, UTC)
-    changed = (
+    (
         Session.objects.filter(pk=session_id, revoked_at=None)
         .filter(Q(last_seen_at__lt=now - conf.ACTIVITY_INTERVAL) | Q(generation=generation, acked=False))
         .update(
@@ -167,22 +166,42 @@ def _touch(session_id: UUID, state: State, generation: int, now: datetime) -> No
             acked=Case(When(generation=generation, then=Value(True)), default="acked"),
         )
     )
-    if changed:
-        refresh_copy(session_id)
+    # Also when nothing was changed: then the row is ahead of the copy, and the copy would ask for this again and again.
+    refresh_copy(session_id)
+
+
+def acknowledge(session_id: UUID, state: State, *, generation: int) -> None:
+    """Acknowledge a generation at its first use by background traffic, which keeps nothing alive.
+
+    The grace of the refresh token before it ends with that, whoever used the new one.
+    """
+    if _is_first_use(state, generation):
+        after_transaction(partial(_acknowledge, session_id, generation), using=router.db_for_write(Session))
+
+
+def _is_first_use(state: State, generation: int) -> bool:
+    return generation > state.generation or (generation == state.generation and not state.acked)
+
+
+def _acknowledge(session_id: UUID, generation: int) -> None:
+    Session.objects.filter(pk=session_id, revoked_at=None, generation=generation, acked=False).update(acked=True)
+    refresh_copy(session_id)
 
 
 # --- ending ------------------------------------------------------------------------------------------
 
 
-def end_session(session_id: UUID, *, user_id: Any, reason: str) -> bool:
+def end_session(session_id: UUID, *, user_id: Any, reason: str, actor: Any = None) -> bool:
     """End one session at once, everywhere. Returns whether it was this call that ended it."""
-    return end_sessions([session_id], user_id=user_id, reason=reason) == 1
+    return end_sessions([session_id], user_id=user_id, reason=reason, actor=actor) == 1
 
 
-def end_sessions(session_ids: Iterable[UUID], *, user_id: Any, reason: str) -> int:
+def end_sessions(session_ids: Iterable[UUID], *, user_id: Any, reason: str, actor: Any = None) -> int:
     """End sessions of one user; each is ended once, by whoever's UPDATE hits it.
 
     `reason` is a short word for lists and the trail: `sign_out`, `replaced`, `limit`, `refresh_reused`, …
+    `actor` is who ends them (a user or its id), when that is not their user: an administrator; "" for
+    nobody, as from a shell.
     Raises StateUnavailable, having changed nothing, when the state cache is away.
     """
     ids = list(session_ids)
@@ -195,7 +214,7 @@ def end_sessions(session_ids: Iterable[UUID], *, user_id: Any, reason: str) -> i
         if Session.objects.filter(pk=pk, revoked_at=None).update(revoked_at=timezone.now(), revoked_reason=reason)
     ]
     for pk in ended:
-        record(events.SESSION_ENDED, user=user_id, session_id=pk, reason=reason)
+        record(events.SESSION_ENDED, user=user_id, actor=actor, session_id=pk, reason=reason)
         transaction.on_commit(
             partial(signals.session_ended.send_robust, sender=Session, session_id=pk, user_id=user_id, reason=reason),
             using=router.db_for_write(Session),
@@ -203,10 +222,10 @@ def end_sessions(session_ids: Iterable[UUID], *, user_id: Any, reason: str) -> i
     return len(ended)
 
 
-def end_all(user: AbstractBaseUser, *, reason: str, keep: UUID | None = None) -> int:
-    """End every living session of a user but `keep`; returns how many."""
-    living = Session.objects.for_user(user).filter(revoked_at=None).values_list("pk", flat=True)
-    return end_sessions([pk for pk in living if pk != keep], user_id=user.pk, reason=reason)
+def end_all(user: AbstractBaseUser, *, reason: str, keep: UUID | None = None, actor: Any = None) -> int:
+    """End every living session of a user but `keep`; returns how many. `actor` as in `end_sessions`."""
+    living = Session.objects.primary().for_user(user).filter(revoked_at=None).values_list("pk", flat=True)
+    return end_sessions([pk for pk in living if pk != keep], user_id=user.pk, reason=reason, actor=actor)
 
 
 def rehash(user: AbstractBaseUser, *, old_hash: str) -> None:

@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from cachetools import LRUCache
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.cache import BaseCache, caches
-from django.db import router
+from django.db import router, transaction
 from django.utils import timezone
 
 from django_secure_auth.conf import conf
@@ -133,7 +133,9 @@ def read_state(session_id: UUID) -> State | None:
 # new when it is fetched, since a tombstone would lie beside it.
 _local: LRUCache[UUID, tuple[float, State]] = LRUCache(maxsize=_LOCAL_COPIES)
 _local_lock = threading.Lock()
-_last_outage = 0.0
+_last_outage = float("-inf")
+_PAUSE = 5.0
+"""Seconds without a look at a cache that has failed: one that hangs would cost every request its whole time-out."""
 
 
 def _key(session_id: UUID) -> str:
@@ -148,12 +150,15 @@ def _cache() -> BaseCache | None:
     return caches[conf.STATE_CACHE] if conf.STATE_CACHE else None
 
 
+def _cache_to_ask() -> BaseCache | None:
+    """The cache, unless it has just failed: whoever reads or fills goes to the database, whoever revokes tries."""
+    return _cache() if time.monotonic() - _last_outage >= _PAUSE else None
+
+
 def _tell_outage(error: Exception) -> None:
-    global _last_outage  # noqa: PLW0603  # one line a minute, however many requests meet the outage
-    now = time.monotonic()
-    if now - _last_outage > 60:
-        _last_outage = now
-        logger.error("The state cache is away (%s); sessions are read from the database.", type(error).__name__)
+    global _last_outage  # noqa: PLW0603  # of the process: however many requests meet the outage
+    _last_outage = time.monotonic()
+    logger.error("The state cache is away (%s); sessions are read from the database.", type(error).__name__)
 
 
 def cached_state(session_id: UUID) -> State | None:
@@ -165,7 +170,7 @@ def cached_state(session_id: UUID) -> State | None:
             fetched_at, copy = _local.get(session_id, (0.0, None))
         if copy is not None and 0 <= now - fetched_at < max_age:
             return copy
-    cache = _cache()
+    cache = _cache_to_ask()
     if cache is None:
         return None
     try:
@@ -190,7 +195,7 @@ def keep_copy(session_id: UUID, state: State) -> None:
     if conf.STATE_MAX_AGE:
         with _local_lock:
             _local[session_id] = (state.read_at, state)
-    cache = _cache()
+    cache = _cache_to_ask()
     if cache is None:
         return
     try:
@@ -208,8 +213,16 @@ def _forget_locally(session_ids: Collection[UUID]) -> None:
 def bury(session_ids: Collection[UUID]) -> None:
     """Lay tombstones, before a change that takes rights away. Raises StateUnavailable when the cache is away.
 
-    The change then fails whole: a revocation that some process would not see for minutes is none.
+    The change then fails whole: a revocation that some process would not see for minutes is none. In a transaction
+    they are laid again when it has ended: it may have lasted longer than the first ones stay fresh.
     """
+    _lay_tombstones(session_ids)
+    using = router.db_for_write(Session)
+    if conf.STATE_CACHE and transaction.get_connection(using).in_atomic_block:
+        transaction.on_commit(partial(_lay_tombstones, session_ids), using=using, robust=True)
+
+
+def _lay_tombstones(session_ids: Collection[UUID]) -> None:
     _forget_locally(session_ids)
     cache = _cache()
     if cache is None or not session_ids:
@@ -229,7 +242,7 @@ def bury(session_ids: Collection[UUID]) -> None:
 def refresh_copy(session_id: UUID) -> None:
     """Drop a copy after a change that takes no rights away (last-seen, a rotation); an old copy does no harm."""
     _forget_locally((session_id,))
-    cache = _cache()
+    cache = _cache_to_ask()
     if cache is not None:
         try:
             cache.delete(_key(session_id))
@@ -240,7 +253,8 @@ def refresh_copy(session_id: UUID) -> None:
 def bury_sessions_of(user: AbstractBaseUser) -> None:
     """Lay tombstones for every living session of a user: somebody changed or deletes the account."""
     if conf.STATE_CACHE or conf.STATE_MAX_AGE:
-        bury(list(Session.objects.for_user(user).alive(timezone.now()).values_list("pk", flat=True)))
+        living = Session.objects.primary().for_user(user).alive(timezone.now())
+        bury(list(living.values_list("pk", flat=True)))
 
 
 _HARMLESS_USER_FIELDS = frozenset({"last_login"})

@@ -10,6 +10,7 @@ from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import get_user_model, load_backend, login
 from django.core.exceptions import ValidationError
+from django.db import router, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
 from django.template.response import TemplateResponse
@@ -26,8 +27,8 @@ from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import InvalidCredentials, OTPInvalid, SecureAuthError
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.otp import services as otp
-from django_secure_auth.passwords.services import prove_password, reserve_attempt
-from django_secure_auth.ratelimit.services import give_back
+from django_secure_auth.otp.models import TrustedDevice
+from django_secure_auth.passwords.services import prove_password
 from django_secure_auth.strict.fields import MAX_PASSWORD_POINTS
 from django_secure_auth.tokens import cookies
 
@@ -50,15 +51,15 @@ class LimitedAuthenticationForm(AdminAuthenticationForm):
         # One budget for each account, whether somebody guesses here by its name or at the API by its address.
         identifier = canonical_identifier(getattr(found, model.get_email_field_name(), "") or name)
         device = cookies.read_cookie(self.request, "device")
-        is_trusted = found is not None and found.pk in otp.users_of_device(device)
+        is_known = found is not None and found.pk in otp.users_of_device(device)
         try:
-            taken = reserve_attempt(self.request, identifier, device=device if is_trusted else None)
-            user: Any = prove_password(self.request, found, password, identifier=identifier)
+            user: Any = prove_password(
+                self.request, found, password, identifier=identifier, device=device if is_known else None
+            )
         except InvalidCredentials:
             raise self.get_invalid_login_error() from None
         except SecureAuthError as refusal:
             raise ValidationError(str(refusal.detail)) from None
-        give_back(*taken)
         self.confirm_login_allowed(user)
         self.user_cache = user
         return self.cleaned_data
@@ -117,8 +118,9 @@ class SecureAdminSite(AdminSite):
         except SecureAuthError as refusal:
             return self._start_again(request, refusal)
         user: Any = challenge.user
-        device = otp.trust_device(user, secret=cookies.read_cookie(request, "device"), request=request)
-        response = self._enter(request, user)
+        with transaction.atomic(using=router.db_for_write(TrustedDevice)):  # trust and sign-in, or neither
+            response = self._enter(request, user)
+            device = otp.trust_device(user, secret=cookies.read_cookie(request, "device"), request=request)
         cookies.write_device(response, device)  # a budget of its own at the next sign-in; the code is asked for again
         cookies.clear(response, "challenge")
         return response
@@ -152,5 +154,6 @@ class SecureAdminSite(AdminSite):
             **context,
         }
         request.current_app = self.name  # what AdminSite.login does
-        template = "django_secure_auth/admin_code.html" if "challenge" in context else "admin/login.html"
-        return TemplateResponse(request, self.login_template or template, full)
+        asks_for_code = "challenge" in context
+        template = "django_secure_auth/admin_code.html" if asks_for_code else self.login_template or "admin/login.html"
+        return TemplateResponse(request, template, full)

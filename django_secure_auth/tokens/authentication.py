@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
@@ -16,23 +14,12 @@ from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import CSRFFailed, TokenInvalid
-from django_secure_auth.kit.cookies import cookie_name
-from django_secure_auth.request_scope import plain_request
-from django_secure_auth.sessions.services import alive, touch
+from django_secure_auth.kit.cookies import cookie_name, cookie_values
+from django_secure_auth.request_scope import Credentials, plain_request
+from django_secure_auth.sessions.services import acknowledge, alive, touch
 from django_secure_auth.tokens.services import read_access_token
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """`request.auth`: how this request proved who it is. `kind` is `cookie`, `bearer` or `api_key`."""
-
-    session_id: UUID | None
-    amr: tuple[str, ...]
-    auth_time: datetime
-    kind: str
-    scopes: frozenset[str] = frozenset()
 
 
 def enforce_csrf(request: Request | HttpRequest) -> None:
@@ -68,7 +55,13 @@ def has_explicit_credential(request: Request | HttpRequest) -> bool:
 
 
 def access_cookie(request: Request | HttpRequest) -> str | None:
-    return plain_request(request).COOKIES.get(cookie_name(conf.COOKIE_PREFIX, "access", secure=conf.COOKIE_SECURE))
+    """Return the access cookie, read from the raw header.
+
+    Django's reader trims names: a neighbour on a sub-domain could set `"\u2000__Host-…"`, which no browser takes for
+    a prefixed name, and it would win here.
+    """
+    name = cookie_name(conf.COOKIE_PREFIX, "access", secure=conf.COOKIE_SECURE)
+    return next(iter(cookie_values(plain_request(request).META.get("HTTP_COOKIE", ""), name)), None)
 
 
 class JWTCookieAuthentication(BaseAuthentication):
@@ -101,8 +94,9 @@ class JWTCookieAuthentication(BaseAuthentication):
             raise TokenInvalid
         if kind == "cookie" and request.method not in _SAFE_METHODS:
             enforce_csrf(request)  # before the touch: a forged write keeps no session alive
-        if not getattr(_view_of(request), "secure_auth_background", False):
-            touch(claims.session_id, state, generation=claims.generation)
+        is_background = getattr(_view_of(request), "secure_auth_background", False)
+        note = acknowledge if is_background else touch
+        note(claims.session_id, state, generation=claims.generation)
         credentials = Credentials(claims.session_id, state.amr, datetime.fromtimestamp(state.auth_time, UTC), kind)
         return user, credentials
 

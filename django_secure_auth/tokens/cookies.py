@@ -10,6 +10,7 @@ from typing import Any
 from django.http import HttpResponse
 from django.urls import URLResolver, get_resolver, get_script_prefix, get_urlconf, reverse
 from django.utils import timezone
+from django.utils.translation import get_language
 
 from django_secure_auth.conf import conf
 from django_secure_auth.kit.cookies import CookieSpec, check_size, cookie_spec, cookie_values
@@ -21,12 +22,12 @@ _MAX_DUPLICATES = 4
 
 def mount_point() -> str:
     """Return the path under which our URLs are mounted: where the refresh cookie is sent."""
-    return _mount_point(get_resolver(get_urlconf()), get_script_prefix())
+    return _mount_point(get_resolver(get_urlconf()), get_script_prefix(), get_language())
 
 
 @lru_cache(maxsize=16)
-def _mount_point(_resolver: URLResolver, _script_prefix: str) -> str:
-    # Of one resolver (a URLconf as it is loaded) and one prefix it is always the same, and each cookie asks.
+def _mount_point(_resolver: URLResolver, _script_prefix: str, _language: str | None) -> str:
+    # Of one resolver (a URLconf as it is loaded), one prefix and one language it is always the same; each cookie asks.
     return reverse("secure_auth:refresh").removesuffix("refresh/")
 
 

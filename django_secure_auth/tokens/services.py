@@ -35,8 +35,9 @@ from django_secure_auth.kit.opaque import (
 )
 from django_secure_auth.mail import deliver
 from django_secure_auth.prepared import Param, PreparedSelect, PreparedUpdate
+from django_secure_auth.ratelimit.services import reserve
 from django_secure_auth.request_scope import AnyRequest
-from django_secure_auth.sessions.models import Session, idle_timeout, password_fingerprint
+from django_secure_auth.sessions.models import Session, password_fingerprint
 from django_secure_auth.sessions.services import end_session
 from django_secure_auth.sessions.state import refresh_copy, user_columns, user_of
 from django_secure_auth.tokens.tasks import NOTICE_EXPIRES, tell_of_reuse
@@ -221,10 +222,11 @@ def rotate(token: str, *, request: AnyRequest) -> Rotation:
     (RFC 9700 §4.14.2). The previous one, while its successor is unacknowledged or within `REFRESH_GRACE`, is a
     lost answer or a second tab and gets the same successor.
 
-    Raises TokenInvalid (never issued by us, nothing changes), SessionRevoked, SessionInactive, or
+    Raises TokenInvalid (never issued by us, nothing changes), LimitReached, SessionRevoked, SessionInactive, or
     RefreshReused (after revoking). Call it outside of a transaction that a refusal rolls back.
     """
     parsed, genuine = _genuine(token)
+    reserve("refresh", "session", str(genuine.pk), request=request, fail_open=True)
     found: Session | None = genuine
     while True:
         session = _refuse_if_over(found)
@@ -258,13 +260,9 @@ def _refuse_if_over(session: Session | None) -> Session:
 
 
 def _next_generation() -> dict[str, Any]:
-    return {
-        "generation": F("generation") + 1,
-        "acked": False,
-        "rotated_at": Param("now", Session, "rotated_at"),
-        "last_seen_at": Param("now", Session, "last_seen_at"),
-        "idle_at": Param("idle_at", Session, "idle_at"),
-    }
+    # Not the idle deadline: a tab that polls refreshes too, and is no sign of a person. The first request with the
+    # new access token moves it.
+    return {"generation": F("generation") + 1, "acked": False, "rotated_at": Param("now", Session, "rotated_at")}
 
 
 _rotation = PreparedUpdate(
@@ -279,14 +277,13 @@ _rotation = PreparedUpdate(
 def _swap(session: Session) -> bool:
     """Move the session on by one generation, if nobody else has. Integers decide, not times."""
     now = timezone.now()
-    idle_at = min(now + idle_timeout(remember_me=session.remember_me), session.absolute_at)
     moved = _rotation.run(
-        id=session.pk, generation=session.generation, now=now, idle_at=idle_at, idle_since=now - conf.ACTIVITY_INTERVAL
+        id=session.pk, generation=session.generation, now=now, idle_since=now - conf.ACTIVITY_INTERVAL
     )
     if not moved:
         return False
     session.generation += 1
-    session.rotated_at, session.last_seen_at, session.idle_at, session.acked = now, now, idle_at, False
+    session.rotated_at, session.acked = now, False
     refresh_copy(session.pk)
     return True
 

@@ -56,12 +56,23 @@ def test_another_failure_of_the_database_is_not_taken_for_a_deletion(
 def test_purge_keeps_the_rest(browser: Browser, configure: Configure) -> None:
     make_user()
     browser.sign_in()
-    old = timezone.now() - timedelta(days=400)
+    now = timezone.now()
+    old = now - timedelta(days=400)
     events = SecurityEvent.objects.count()
     assert purge() == {"sessions": 0, "challenges and devices": 0, "security events": 0}
     Session.objects.update(revoked_at=old)
     OTPChallenge.objects.update(expires_at=old)
     assert purge(older_than_days=30)["sessions"] == 1
+    SecurityEvent(occurred_at=now - timedelta(days=2), event="authz_fail").save()
+    assert purge()["security events"] == 0
     configure(AUDIT_RETENTION=timedelta(days=1))
+    assert purge()["security events"] == 1
     assert SecurityEvent.objects.count() == events
     assert named("authn_login_success")
+
+
+@pytest.mark.parametrize("number", [-1, 0, 3651])
+def test_purge_refuses_what_would_reach_the_living(number: int) -> None:
+    """From Celery beat there is no command line that checks it."""
+    with pytest.raises(ValueError, match="from 1 to 3650"):
+        purge(number)

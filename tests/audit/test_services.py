@@ -155,13 +155,20 @@ def test_hostile_text_is_one_line_and_one_row(lines: list[str], rf: RequestFacto
     assert "\0" not in json.dumps(row.details) + row.user_id + row.session_id + row.user_agent
 
 
+# Any name that a host may give a detail, those of our own parameters too. Only `request` asks for a request.
+NAMES = (
+    st.sampled_from(["event", "self", "user", "actor", "session_id", "ip_address", "details", "message"])
+    | st.text(st.characters(), max_size=20)
+).filter(lambda name: name != "request")
+
+
 @pytest.mark.django_db
-@given(st.dictionaries(st.text(st.characters(), max_size=20), st.text(st.characters(), max_size=50), max_size=3))
-def test_any_text_leaves_a_row(details: dict[str, str]) -> None:
+@given(st.dictionaries(NAMES, st.text(st.characters(), max_size=50), max_size=3))
+def test_any_text_leaves_a_row(details: dict[str, Any]) -> None:
     before = SecurityEvent.objects.count()
-    prefixed: dict[str, Any] = {f"_{name}": value for name, value in details.items()}
-    record(events.SUSPICIOUS, **prefixed)
-    assert SecurityEvent.objects.count() == before + 1
+    record(events.SUSPICIOUS, **details)
+    security_logger.log_suspicious(**details)
+    assert SecurityEvent.objects.count() == before + 2
 
 
 @pytest.mark.django_db
@@ -202,6 +209,18 @@ def test_what_costs_the_sender_nothing_cannot_fill_the_table(lines: list[str]) -
     assert SecurityEvent.objects.filter(event="input_validation_fail").count() == 1
     assert SecurityEvent.objects.filter(event="authn_login_fail").count() == 30
     assert len(lines) == 82  # the lines are all there
+
+
+@pytest.mark.usefixtures("fresh_minute")
+@pytest.mark.django_db
+@pytest.mark.parametrize("event", [event for event in events.registered().values() if event.is_free])
+def test_one_host_with_many_addresses_cannot_fill_the_table_either(event: events.Event) -> None:
+    """R13: a single IPv6 host has 2^64 addresses to send from."""
+    for number in range(50):
+        record(event, ip_address=f"2001:db8::{number:x}")
+    assert SecurityEvent.objects.count() == 20
+    record(event, ip_address="2001:db8:0:1::1")
+    assert SecurityEvent.objects.count() == 21
 
 
 # --- it survives and it stops nobody -----------------------------------------------------------------
@@ -262,7 +281,7 @@ def test_a_table_that_is_away_does_not_break_the_callers_transaction(django_user
 
 # --- the host's logger -------------------------------------------------------------------------------
 
-# The contract, §6: method, its own arguments, event.
+# Public, and called by hosts: method, its own arguments, event.
 METHODS = {
     "log_auth_success": ({"user", "ip_address"}, "authn_login_success", "auth_success"),
     "log_auth_failure": ({"user", "reason", "ip_address"}, "authn_login_fail", "auth_failure"),
@@ -273,7 +292,7 @@ METHODS = {
 }
 
 
-def test_the_logger_has_the_methods_of_the_contract() -> None:
+def test_the_logger_has_these_methods_and_no_others() -> None:
     assert {name for name in vars(SecurityLogger) if name.startswith("log_")} == set(METHODS)
 
 
@@ -298,6 +317,15 @@ def test_a_method_takes_its_own_arguments_and_further_details(name: str, lines: 
         assert row.details[one] == expected
     assert row.user_id == ("7" if "user" in own else "")
     assert len(lines) == 2
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", METHODS)
+def test_a_detail_may_be_named_like_a_parameter_of_ours(name: str) -> None:
+    getattr(security_logger, name)(event="order placed", self="shop", actor="7", session_id="a-session")
+    row = SecurityEvent.objects.get()
+    assert (row.event, row.actor_id, row.session_id) == (METHODS[name][1], "7", "a-session")
+    assert (row.details["event"], row.details["self"]) == ("order placed", "shop")
 
 
 @pytest.mark.django_db

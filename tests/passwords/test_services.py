@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -29,11 +30,25 @@ def test_one_password_check_of_an_account_at_a_time(browser: Browser, monkeypatc
     """R8: parallel guesses neither slip past a limit nor burn every core."""
     make_user()
     monkeypatch.setattr(services, "_WAIT_SECONDS", 0.05)
-    with services._one_check_at_a_time("ana@example.com"):
+    with services._one_check_at_a_time("ana@example.com", is_known_device=False):
         response = browser.login()
     assert response.status_code == 429
     assert {"Retry-After", "RateLimit-Policy", "RateLimit"} <= set(response.headers)
     assert browser.login().status_code == 202
+
+
+def test_strangers_who_keep_an_account_busy_do_not_keep_its_known_browsers_waiting(
+    browser: Browser, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(RATE_LIMITS={"login_account": "2/15m"})
+    user = make_user()
+    trust(browser, user)
+    monkeypatch.setattr(services, "_WAIT_SECONDS", 0.05)
+    with services._one_check_at_a_time("ana@example.com", is_known_device=False):
+        assert browser.login().status_code == 200
+        # Never judged, so not counted: the limit of two is not reached by three of them.
+        assert [Browser().login().headers["RateLimit-Policy"] for _ in range(3)] == ['"login_in_flight";q=1;w=1'] * 3
+    assert Browser().login().status_code == 202
 
 
 def test_a_second_check_waits_for_the_first(browser: Browser) -> None:
@@ -41,7 +56,7 @@ def test_a_second_check_waits_for_the_first(browser: Browser) -> None:
     inside, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with services._one_check_at_a_time("ana@example.com"):
+        with services._one_check_at_a_time("ana@example.com", is_known_device=False):
             inside.set()
             done.wait(0.3)
 

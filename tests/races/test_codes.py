@@ -33,6 +33,7 @@ def challenged(browser: NewBrowser, email: str) -> tuple[Browser, OTPChallenge]:
 
 @pytest.mark.control("ASVS-15.4.2")
 def test_of_sixty_four_guesses_at_once_exactly_five_are_judged(browser: NewBrowser) -> None:
+    """R8, R17, R49: each is counted before it is judged; then the challenge is closed, for the right code too."""
     for _ in range(ROUNDS):
         email = email_of(new_user())
         client, challenge = challenged(browser, email)
@@ -52,6 +53,7 @@ def test_of_sixty_four_guesses_at_once_exactly_five_are_judged(browser: NewBrows
 @pytest.mark.control("ASVS-6.5.1")
 @pytest.mark.control("NIST-63B-3.1.3.2-b")
 def test_the_right_code_sixteen_times_at_once_opens_one_session(browser: NewBrowser) -> None:
+    """R17, R49: the first one closes the challenge, in the UPDATE that counts it."""
     for _ in range(ROUNDS):
         user = new_user()
         client, challenge = challenged(browser, email_of(user))
@@ -69,6 +71,7 @@ def test_the_right_code_sixteen_times_at_once_opens_one_session(browser: NewBrow
 
 
 def test_the_right_code_among_wrong_ones_at_once_passes_at_most_once(browser: NewBrowser) -> None:
+    """R8, R49: whichever five are judged."""
     for _ in range(ROUNDS):
         user = new_user()
         client, _challenge = challenged(browser, email_of(user))
@@ -84,6 +87,7 @@ def test_the_right_code_among_wrong_ones_at_once_passes_at_most_once(browser: Ne
 def test_wrong_codes_of_parallel_challenges_never_exceed_the_accounts_budget(
     browser: NewBrowser, configure: Configure
 ) -> None:
+    """R48: four challenges of five attempts each, and still one budget of six."""
     configure(OTP_ACCOUNT_ATTEMPTS=6)
     for number in range(ROUNDS):
         user = new_user()

@@ -31,6 +31,7 @@ def signed_in(browser: NewBrowser) -> tuple[Browser, str, str]:
 
 @pytest.mark.control("ASVS-2.3.4")
 def test_one_refresh_token_from_sixteen_threads_gives_one_living_successor_to_all(browser: NewBrowser) -> None:
+    """R1, R2, R3, R47: as many tabs at once; all hold the same living tokens, and nobody is signed out."""
     for _ in range(ROUNDS):
         client, session_id, _email = signed_in(browser)
         answers = at_once(client.refresh() for _ in range(16))
@@ -51,6 +52,7 @@ def test_one_refresh_token_from_sixteen_threads_gives_one_living_successor_to_al
 @pytest.mark.control("RFC9700-4.14.2-a")
 @pytest.mark.control("ASVS-10.4.5")
 def test_a_later_replay_by_sixteen_threads_ends_the_session_and_is_told_once(browser: NewBrowser) -> None:
+    """R1, R46: the predecessor of an acknowledged token is a copy in somebody's hands, and ends the session."""
     for _ in range(ROUNDS):
         client, session_id, email = signed_in(browser)
         thief = client.copy()

@@ -32,6 +32,7 @@ def counted(limit: str, identifier: str, rate: str) -> int:
 def test_of_sixty_four_wrong_sign_ins_at_once_exactly_the_limit_is_judged(
     browser: NewBrowser, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """R8, R9, R15: ten of sixty-four, the block is not prolonged, and the owner's browser gets in meanwhile."""
     configure(OTP_POLICY="new_device", RATE_LIMITS={"login_account": "10/15m"})
     email, stranger = "", browser()
     for number in range(1, ROUNDS + 1):
@@ -46,7 +47,7 @@ def test_of_sixty_four_wrong_sign_ins_at_once_exactly_the_limit_is_judged(
         assert statuses(answers) == {"401 invalid_credentials": 10, "429 rate_limited": 54}
         for answer in answers:
             if answer.status == 429:
-                assert 1 <= int(answer.headers["Retry-After"]) <= FIFTEEN_MINUTES
+                assert 1 <= int(answer.headers["Retry-After"]) <= FIFTEEN_MINUTES + 90  # a tenth has to slide out
                 assert answer.headers["RateLimit-Policy"] == '"login_account";q=10;w=900'
         refused = SecurityEvent.objects.filter(event="authn_login_fail", user_id=str(user.pk))
         assert refused.count() == 10
@@ -55,10 +56,10 @@ def test_of_sixty_four_wrong_sign_ins_at_once_exactly_the_limit_is_judged(
         # The refused ones have not grown the counter: the block is not prolonged, and it ends with its window.
         assert counted("login_account", email, "10/15m") == 10
         assert stranger.login(email, PASSWORD).send().status == 429
-        # R9: the owner's browser has a budget of its own.
+        # The owner's browser has a budget of its own.
         assert owner.login(email, PASSWORD).send().status == 200
 
-    later = time.time() + FIFTEEN_MINUTES + 1
+    later = time.time() + 2 * FIFTEEN_MINUTES
     monkeypatch.setattr("time.time", lambda: later)
     assert stranger.login(email, "still a guess").send().status == 401
     assert counted("login_account", email, "10/15m") == 1
@@ -66,7 +67,7 @@ def test_of_sixty_four_wrong_sign_ins_at_once_exactly_the_limit_is_judged(
 
 def _wait_for_a_young_window(email: str) -> None:
     """A window that ends during the race would rightly let another ten pass."""
-    while counter_for("login_account", (email,), Rate.parse("10/15m")).seconds_left < 15:
+    while counter_for("login_account", (email,), Rate.parse("10/15m")).over_at - time.time() < 15:
         time.sleep(1)
 
 
@@ -120,7 +121,7 @@ def test_sign_ins_at_once_in_one_browser_replace_its_session_and_none_fails(
 
 
 def test_a_limit_of_ten_lets_exactly_ten_of_sixty_four_threads_pass(configure: Configure) -> None:
-    """R15, without HTTP in between: as close together as threads can be."""
+    """R15: without HTTP in between, as close together as threads can be."""
     configure(RATE_LIMITS={"refresh": "10/15m"})
     for number in range(ROUNDS):
         assert _passed("refresh", f"part {number}") == 10

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
+from django.contrib.auth import get_user_model, login
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
-from django.test import AsyncClient
-from django.urls import reverse
+from django.test import AsyncClient, Client, override_settings
+from django.urls import path, reverse
 
 from django_secure_auth.request_scope import current_scope
 from django_secure_auth.sessions.middleware import IdleTimeoutMiddleware
@@ -78,3 +79,50 @@ def test_a_request_through_asgi_is_answered_and_timed_out(clock: Any) -> None:
     assert async_to_sync(get)(root, reverse("admin:index")) == 302
     assert async_to_sync(get)(api, reverse("secure_auth:me")) == 401
     async_to_sync(sync_to_async(connection.close))()
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_the_clock_starts_with_the_sign_in_whatever_follows(background: bool, settings: Any, clock: Any) -> None:
+    """A session that signed in and then only polled, or did nothing, is over like any other."""
+    settings.ROOT_URLCONF = __name__
+    make_user()
+    client = Client()
+    client.get("/enter/")
+    assert client.get("/who/").content == b"in"
+    fresh = Client()
+    fresh.get("/enter/")
+    for _ in range(4):
+        clock.forward(minutes=10)
+        if background:
+            fresh.get("/poll/")
+    assert fresh.get("/who/").content == b"out"
+
+
+def test_a_session_from_before_the_middleware_counts_from_its_next_request(settings: Any, clock: Any) -> None:
+    settings.ROOT_URLCONF = __name__
+    with override_settings(MIDDLEWARE=[name for name in settings.MIDDLEWARE if "IdleTimeout" not in name]):
+        client = Client()
+        make_user()
+        client.get("/enter/")
+    client.handler._middleware_chain = None  # loaded anew, with the middleware
+    assert client.get("/poll/").content == b"in"
+    clock.forward(minutes=32)
+    assert client.get("/poll/").content == b"out"
+
+
+def _enter(request: HttpRequest) -> HttpResponse:
+    login(request, get_user_model()._default_manager.get(), backend="django.contrib.auth.backends.ModelBackend")
+    return HttpResponse("welcome")
+
+
+def _who(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("in" if request.user.is_authenticated else "out")
+
+
+def _poll(request: HttpRequest) -> HttpResponse:
+    return _who(request)
+
+
+_poll.secure_auth_background = True  # type: ignore[attr-defined]  # how a view is marked
+
+urlpatterns = [path("enter/", _enter), path("who/", _who), path("poll/", _poll)]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.cache import caches
+from django.db import transaction
 
 from django_secure_auth.exceptions import SessionRevoked, StateUnavailable
 from django_secure_auth.sessions import state as states
@@ -177,6 +178,58 @@ def test_tombstones_outlive_every_copy_that_they_must_cover(cached: Any, session
     for _ in range(80):
         assert cached_state(session.pk) is None
         clock.forward(seconds=5)
+
+
+def test_a_transaction_that_outlasts_its_tombstones_lays_them_again(
+    cached: Any, session: Session, clock: Clock, django_user_model: Any
+) -> None:
+    """A deactivation that commits after minutes: a copy that was filled meanwhile must not outlive the tombstone."""
+    with transaction.atomic():
+        user = django_user_model.objects.get(pk=session.user_id)
+        user.is_active = False
+        user.save()
+        old = _read(session)._replace(read_at=time.time() + 150, user_is_unchanged=True)
+        clock.forward(seconds=150)
+        caches["states"].delete(states._key(session.pk))  # a last-seen of another process
+        keep_copy(session.pk, old)
+    clock.forward(seconds=250)
+    with pytest.raises(SessionRevoked):
+        alive(session.pk)
+
+
+def test_a_cache_that_failed_is_left_alone_for_a_while(
+    cached: Any, session: Session, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that hangs would cost each request its whole time-out, several times."""
+    tries: list[str] = []
+
+    def fail(self: Any, *args: Any, **kwargs: Any) -> Any:
+        tries.append("asked")
+        raise TimeoutError
+
+    monkeypatch.setattr(type(caches["away"]), "get_many", fail)
+    monkeypatch.setattr(type(caches["away"]), "set_many", fail)
+    configure(STATE_CACHE="away")
+    for _ in range(5):
+        touch(session.pk, alive(session.pk), generation=1)
+    assert tries == ["asked"]
+    with pytest.raises(StateUnavailable):  # who revokes tries
+        end_session(session.pk, user_id=session.user_id, reason="sign_out")
+    assert len(tries) == 2
+    monkeypatch.setattr(states, "_last_outage", time.monotonic() - 6)
+    alive(session.pk)
+    assert len(tries) == 3
+
+
+def test_a_touch_that_comes_too_late_drops_the_copy_that_asked_for_it(
+    cached: Any, session: Session, django_assert_num_queries: Any
+) -> None:
+    keep_copy(session.pk, _read(session))
+    Session.objects.update(acked=True)  # another process was faster
+    touch(session.pk, alive(session.pk), generation=1)
+    assert alive(session.pk).acked
+    with django_assert_num_queries(0):
+        touch(session.pk, alive(session.pk), generation=1)
 
 
 def test_a_no_of_the_cache_is_asked_of_the_database(cached: Any, session: Session) -> None:

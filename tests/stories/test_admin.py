@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core import mail
 from django.db import connection
@@ -67,6 +68,21 @@ def test_password_then_code(browser: Browser, root: Any) -> None:
     assert not browser.has("challenge")
     assert _is_in(browser)
     assert named("authn_login_success")[0].details["at"] == "admin"
+
+
+def test_the_mail_says_that_the_code_opens_the_administration(browser: Browser, root: Any) -> None:
+    _password(browser, root)
+    message: Any = mail.outbox[-1]
+    assert "Purpose: sign in to the administration\n" in message.body
+    assert "sign in to the administration" in message.alternatives[0][0]
+
+
+def test_a_project_with_a_sign_in_page_of_its_own_still_asks_for_the_code(
+    browser: Browser, root: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin.site, "login_template", "registration/logged_out.html")
+    assert b"otp_code" in _password(browser, root).content
+    assert _code(browser).status_code == 302
 
 
 def test_a_signed_in_administrator_is_sent_on(root: Any) -> None:

@@ -123,6 +123,8 @@ def test_cookies_are_neither_read_nor_set(app: App) -> None:
     assert code_of(sent.post("refresh", {"refresh_token": "x"}, csrf=False, headers=BODY)) == "token_invalid"
     response = sent.post("logout", csrf=False, headers=BODY)
     assert response.status_code == 204
+    assert not response.cookies
+    assert "Clear-Site-Data" not in response.headers
     assert Session.objects.alive().count() == 1
     assert code_of(browser.copy().patch("me", {}, csrf=False, headers=BODY)) == "csrf_failed"
     sent = browser.copy("device")

@@ -233,7 +233,7 @@ def _spend(wrong: int) -> None:
 
 
 @pytest.mark.control("NIST-63B-3.2.2-a", "ASVS-6.6.3")
-def test_the_accounts_budget_survives_challenges_and_stops_codes(browser: Browser) -> None:
+def test_the_accounts_budget_survives_challenges_and_stops_codes(browser: Browser, clock: Any) -> None:
     """R48: fifty wrong codes in a row, over any number of challenges, stop codes; a trusted device still signs in."""
     user = make_user()
     trust(browser, user)
@@ -247,8 +247,22 @@ def test_the_accounts_budget_survives_challenges_and_stops_codes(browser: Browse
     refused = Browser(address="198.51.100.99").login()
     assert refused.status_code == 429
     assert _has_limit_headers(refused)
+    clock.forward(seconds=31)
+    resent = open_one.resend()
+    assert resent.status_code == 429
+    assert resent["RateLimit-Policy"].startswith('"otp_account"')
     assert len(mail.outbox) == sent
     assert browser.login().status_code == 200
+
+
+def test_impatient_clicks_do_not_use_up_the_accounts_codes(browser: Browser, clock: Any) -> None:
+    """Only a code that is sent counts."""
+    make_user()
+    browser.login()
+    assert {browser.resend().status_code for _ in range(25)} == {429}
+    clock.forward(seconds=31)
+    assert browser.resend().status_code == 202
+    assert Browser().login().status_code == 202
 
 
 def test_the_fiftieth_may_be_the_right_one(browser: Browser) -> None:

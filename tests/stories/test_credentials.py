@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.urls import reverse
 
 from django_secure_auth.sessions.models import Session
-from tests.browser import Browser, code_of, cookie, is_signed_in, make_user, named, session_of
+from tests.browser import Browser, code_of, cookie, is_signed_in, make_user, named, session_of, url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -211,3 +212,22 @@ def test_no_explicit_credential_refreshes_and_the_cookie_is_no_fallback(
     assert code_of(response) == "token_invalid"
     assert Session.objects.get().generation == 1
     assert signed_in.refresh().status_code == 200
+
+
+# As a server hands them on: Latin-1, and what UTF-8 becomes in it.
+BLANKS = ["\x85", "\xa0", *(blank.encode().decode("latin-1") for blank in ("\x85", "\xa0", "\u2000"))]
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+def test_a_neighbour_cannot_plant_an_access_cookie_past_its_prefix(signed_in: Browser, blank: str) -> None:
+    """Django's reader trims names: `"\u2000__Host-…"` is no prefixed name to a browser, and would be ours here."""
+    make_user("eve@example.com")
+    eve = Browser()
+    eve.sign_in("eve@example.com")
+    planted = f"{blank}{cookie('access')}={eve.value('access')}"
+    own = f"{cookie('access')}={signed_in.value('access')}"
+
+    def who(header: str) -> Any:
+        return Client().get(url("me"), secure=True, headers={"Cookie": header}).json().get("email")
+
+    assert [who(f"{own}; {planted}"), who(f"{planted}; {own}"), who(planted)] == ["ana@example.com"] * 2 + [None]

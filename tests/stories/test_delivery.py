@@ -68,6 +68,18 @@ def test_a_resend_is_a_503_and_closes_the_challenge(browser: Browser, outage: Ca
     assert code_of(browser.approve(old)) == "challenge_invalid"
 
 
+def test_codes_that_were_never_sent_use_up_no_limit(
+    browser: Browser, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_user()
+    configure(RATE_LIMITS={"otp": "2/15m"}, MAIL_DELIVERY="celery")
+    with monkeypatch.context() as patch:
+        patch.setattr(send_code, "apply_async", _refuse)
+        assert [browser.login().status_code for _ in range(4)] == [503] * 4
+    configure(RATE_LIMITS={"otp": "2/15m"})
+    assert [browser.login().status_code for _ in range(3)] == [202, 202, 429]
+
+
 def test_sign_in_works_again_afterwards(browser: Browser) -> None:
     make_user()
     with pytest.MonkeyPatch.context() as patch:

@@ -51,7 +51,8 @@ def test_a_refresh_hands_out_a_new_pair(signed_in: Browser) -> None:
 
 @pytest.mark.parametrize("body", [None, {}, ""])
 def test_a_refresh_takes_nothing_or_an_empty_object(signed_in: Browser, body: Any) -> None:
-    assert signed_in.refresh(body=body).status_code == 200 if body is not None else signed_in.refresh()
+    response = signed_in.refresh() if body is None else signed_in.refresh(body=body)
+    assert response.status_code == 200
 
 
 def test_without_a_cookie_it_is_401(browser: Browser) -> None:
@@ -330,9 +331,9 @@ def test_a_refresh_keeps_the_time_of_the_proof(signed_in: Browser, clock: Any) -
 def test_a_refresh_follows_the_remembered_lifetimes(browser: Browser, clock: Any) -> None:
     make_user()
     browser.sign_in(remember_me=True)
-    clock.forward(days=13)
-    assert browser.refresh().status_code == 200
-    clock.forward(days=13)
-    assert browser.refresh().status_code == 200
+    for _ in range(2):
+        clock.forward(days=13)
+        assert browser.refresh().status_code == 200
+        assert is_signed_in(browser)  # a person's request moves the idle deadline, a refresh alone does not
     clock.forward(days=5)
     assert code_of(browser.refresh()) == "session_inactive"

@@ -11,10 +11,11 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
 from django.core import mail
 from django.http import HttpRequest
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from django_secure_auth.conf import conf
 from django_secure_auth.otp.models import OTPChallenge, TrustedDevice
+from django_secure_auth.otp.tasks import send_code
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.tokens.cookies import mount_point
 from tests.browser import (
@@ -22,6 +23,7 @@ from tests.browser import (
     Browser,
     change_user,
     code_of,
+    cookie,
     is_signed_in,
     last_code,
     make_staff,
@@ -82,6 +84,7 @@ def test_the_mail_names_purpose_device_and_place(browser: Browser) -> None:
     assert "Firefox on Linux" in message.body
     assert "192.0.2.1" in message.body
     assert "sign" in message.subject
+    assert "Purpose: sign in\n" in message.body
     html, kind = message.alternatives[0]
     assert kind == "text/html"
     assert last_code() in html
@@ -376,7 +379,6 @@ def test_signing_in_as_somebody_else_ends_the_old_session(browser: Browser) -> N
 
 def test_signing_in_again_replaces_the_session_of_the_browser(browser: Browser) -> None:
     make_user()
-    first = browser.value("access") if browser.has("access") else ""
     browser.sign_in()
     first = browser.value("refresh")
     browser.login()
@@ -449,13 +451,92 @@ def test_a_user_deleted_between_the_steps_cannot_finish(browser: Browser) -> Non
     assert code_of(browser.approve(code)) == "challenge_invalid"
 
 
-@pytest.mark.parametrize("change", [{"password": "another long password"}, {"is_active": False}])
-def test_a_change_of_the_account_closes_its_challenge(browser: Browser, change: dict[str, Any]) -> None:
+CHANGES = [{"password": "another long password"}, {"is_active": False}, {"email": "new@example.com"}]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_of_the_account_closes_its_challenge(browser: Browser, change: dict[str, Any], clock: Any) -> None:
     user = make_user()
     browser.login()
     change_user(user, **change)
+    sent = len(mail.outbox)
+    clock.forward(seconds=31)
     assert code_of(browser.approve()) == "challenge_invalid"
     assert code_of(browser.resend()) == "challenge_invalid"
+    assert len(mail.outbox) == sent
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_worker_that_comes_late_mails_no_code_of_a_changed_account(browser: Browser, change: dict[str, Any]) -> None:
+    """Least of all to an address that the account has left, since somebody else may read there."""
+    user = make_user()
+    browser.login()
+    mail.outbox.clear()
+    OTPChallenge.objects.update(mailed_number=0)
+    change_user(user, **change)
+    challenge = OTPChallenge.objects.get()
+    send_code.apply(args=[str(challenge.pk)]).get()
+    challenge.refresh_from_db()
+    assert not mail.outbox
+    assert challenge.closed_reason == "account_changed"
+
+
+def test_an_approval_that_fails_on_the_way_leaves_the_devices_as_they_were(
+    browser: Browser, configure: Configure, settings: Any
+) -> None:
+    """A code is used up by then; the browser's trust is not, and a session is opened with it or not at all."""
+    settings.CACHES = {**settings.CACHES, "away": {"BACKEND": "tests.stories.caches.AwayCache"}}
+    user = make_user()
+    browser.sign_in()
+    configure(OTP_POLICY="always")
+    browser.login()
+    device, count = browser.value("device"), TrustedDevice.objects.count()
+    configure(OTP_POLICY="always", STATE_CACHE="away")
+    response = browser.approve()
+    assert response.status_code == 503
+    assert code_of(response) == "state_unavailable"
+    assert (browser.value("device"), TrustedDevice.objects.count()) == (device, count)
+    configure(OTP_POLICY="new_device", STATE_CACHE=None)
+    assert browser.login().status_code == 200
+    assert Session.objects.for_user(user).alive().count() == 1
+
+
+@pytest.mark.parametrize("policy", ["never", lambda user, request: False])
+def test_without_codes_a_browser_that_signed_in_is_known_and_not_trusted(
+    browser: Browser, configure: Configure, policy: Any
+) -> None:
+    """R9: strangers who use up their budget lock nobody out of a browser that has signed in before."""
+    limits = {"login_account": "2/15m"}
+    configure(OTP_POLICY=policy, RATE_LIMITS=limits)
+    make_user()
+    first = browser.login()
+    assert first.status_code == 200
+    assert set_cookies(first)[cookie("device")]["httponly"]
+    assert not TrustedDevice.objects.get().is_approved
+    device = browser.value("device")
+    browser.logout()
+    assert [Browser().login(password="wrong").status_code for _ in range(3)] == [401, 401, 429]
+    assert browser.login().status_code == 200
+    assert browser.value("device") == device
+    assert TrustedDevice.objects.count() == 1
+    configure(OTP_POLICY="new_device", RATE_LIMITS=limits)  # codes for new devices again: it has shown none
+    assert browser.login().status_code == 202
+    assert browser.approve().status_code == 200
+    assert TrustedDevice.objects.get().is_approved
+    assert browser.login().status_code == 200
+
+
+def test_the_mail_is_written_in_the_language_of_the_request(browser: Browser) -> None:
+    """Whatever language the worker speaks."""
+    make_user()
+    with translation.override("fr"):
+        browser.login(headers={"Accept-Language": "fr"})
+    challenge = OTPChallenge.objects.get()
+    with translation.override("de"):
+        assert challenge.language == "fr"
+        OTPChallenge.objects.update(mailed_number=0)
+        send_code.apply(args=[str(challenge.pk)]).get()
+    assert '<html lang="fr">' in mail.outbox[-1].alternatives[0][0]
 
 
 def test_a_retired_key_closes_the_challenge_for_good(browser: Browser, settings: Any) -> None:

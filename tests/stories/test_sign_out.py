@@ -7,10 +7,25 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from rest_framework.permissions import IsAuthenticated
 
+from django_secure_auth.accounts.views import SessionListView
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.tokens.cookies import mount_point
-from tests.browser import Browser, cleared, code_of, cookie, is_signed_in, make_user, named, session_of
+from tests.browser import (
+    Browser,
+    change_user,
+    cleared,
+    code_of,
+    cookie,
+    is_signed_in,
+    make_user,
+    named,
+    session_of,
+    url,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -178,19 +193,42 @@ def test_ending_the_present_session_clears_its_cookies(signed_in: Browser) -> No
     assert code_of(signed_in.me()) == "not_authenticated"
 
 
-@pytest.mark.control("LOGVOC-malicious_direct_reference")
+@pytest.mark.control("LOGVOC-malicious_direct_reference", "LOGVOC-authz_fail", "ASVS-16.3.2")
 def test_a_foreign_session_does_not_exist(signed_in: Browser) -> None:
+    """R36: the trail names who asked, and what for; outside, a foreign id is one that nobody has."""
+    mine = Session.objects.get()
     make_user("ben@example.com")
     ben = Browser()
     foreign = session_of(ben.sign_in("ben@example.com"))
+    unknown = uuid4()
     assert code_of(signed_in.delete("session-detail", foreign.pk)) == "not_found"
-    assert code_of(signed_in.delete("session-detail", uuid4())) == "not_found"
+    assert code_of(signed_in.delete("session-detail", unknown)) == "not_found"
     assert is_signed_in(ben)
+    told = named("authz_fail")
+    assert [event.details for event in told] == [
+        {"resource": url("session-detail", pk), "reason": "not_found"} for pk in (foreign.pk, unknown)
+    ]
+    for event in told:
+        assert (event.user_id, event.actor_id, event.session_id) == (str(mine.user_id), str(mine.user_id), str(mine.pk))
+        assert event.severity == "MEDIUM"
     signed_in.delete("session-list")
     assert is_signed_in(ben)
 
 
-@pytest.mark.control("ASVS-7.5.1")
+def test_a_foreign_session_costs_what_an_unknown_one_costs(signed_in: Browser) -> None:
+    make_user("ben@example.com")
+    foreign = session_of(Browser().sign_in("ben@example.com"))
+    for _ in range(2):  # the first request of a session writes last-seen, and drops what a cache knew
+        signed_in.me()
+    statements = []
+    for pk in (foreign.pk, uuid4()):
+        with CaptureQueriesContext(connection) as captured:
+            signed_in.delete("session-detail", pk)
+        statements.append([query["sql"].partition(" ")[0] for query in captured])
+    assert statements[0] == statements[1]
+
+
+@pytest.mark.control("ASVS-7.5.1", "LOGVOC-authz_fail")
 def test_ending_sessions_needs_a_recent_proof(signed_in: Browser, clock: Any) -> None:
     other = session_of(Browser().sign_in())
     clock.forward(minutes=4, seconds=59)
@@ -199,8 +237,29 @@ def test_ending_sessions_needs_a_recent_proof(signed_in: Browser, clock: Any) ->
     for response in (signed_in.delete("session-list"), signed_in.delete("session-detail", other.pk)):
         assert response.status_code == 403
         assert code_of(response) == "step_up_required"
+    told = named("authz_fail")
+    assert [event.details for event in told] == [
+        {"resource": path, "reason": "step_up_required"}
+        for path in (url("session-list"), url("session-detail", other.pk))
+    ]
+    assert {event.user_id for event in told} == {str(other.user_id)}
     assert signed_in.get("session-list").status_code == 200
     assert Session.objects.alive().count() == 2
+
+
+def test_a_refusal_of_a_permission_is_told(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SessionListView, "get_permissions", lambda _: [(~IsAuthenticated)()])
+    assert code_of(signed_in.get("session-list")) == "permission_denied"
+    (event,) = named("authz_fail")
+    assert event.details == {"resource": url("session-list"), "reason": "permission_denied"}
+
+
+def test_a_refusal_for_another_reason_is_no_refused_access(signed_in: Browser) -> None:
+    """A missing CSRF token has an event of its own, and who is not signed in is nobody yet."""
+    assert code_of(signed_in.delete("session-list", csrf=False)) == "csrf_failed"
+    assert code_of(Browser().get("session-list")) == "not_authenticated"
+    assert not named("authz_fail")
+    assert named("malicious_csrf")
 
 
 @pytest.mark.parametrize("name", ["session-list", "session-detail"])
@@ -221,6 +280,29 @@ def test_an_idle_session_is_not_listed(signed_in: Browser) -> None:
     other = session_of(Browser().sign_in())
     Session.objects.filter(pk=other.pk).update(idle_at=other.created_at - timedelta(hours=1))
     assert len(signed_in.get("session-list").json()["results"]) == 1
+
+
+def test_what_another_password_has_ended_is_not_listed(signed_in: Browser) -> None:
+    """The list shows what a next request would find alive; what is over cannot be ended, as everywhere."""
+    over = Session.objects.get()
+    user = over.user
+    change_user(user, password="another long password")
+    assert code_of(signed_in.me()) == "session_revoked"
+    browser, other = Browser(), Browser()
+    for one in (browser, other):
+        one.sign_in(password="another long password")
+    assert Session.objects.alive().count() == 3
+    assert [row["id"] for row in browser.get("session-list").json()["results"]] == [
+        str(pk) for pk in Session.objects.exclude(pk=over.pk).order_by("-created_at").values_list("pk", flat=True)
+    ]
+    assert code_of(browser.delete("session-detail", over.pk)) == "not_found"
+
+
+def test_a_better_hash_of_the_same_password_ends_nothing_and_hides_nothing(signed_in: Browser, settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher", *settings.PASSWORD_HASHERS]
+    other = Browser()
+    other.sign_in()
+    assert len(signed_in.get("session-list").json()["results"]) == 2
 
 
 def test_sign_out_takes_no_field(signed_in: Browser) -> None:

@@ -139,16 +139,27 @@ def test_an_expired_token_is_refused_though_it_was_remembered(
 
 
 def test_background_traffic_is_checked_and_keeps_nothing_alive(signed_in: Browser, clock: Any) -> None:
-    """R56: a poller neither writes last-seen nor moves the deadline."""
+    """R56: a poller neither writes last-seen nor moves the deadline, also when it refreshes its tokens."""
     before = Session.objects.get()
-    for _ in range(2):
-        clock.forward(minutes=2)
+    for _ in range(7):
+        clock.forward(minutes=4)
+        assert signed_in.refresh().status_code == 200
         assert signed_in.request("GET", "/poll/").status_code == 200
     after = Session.objects.get()
-    assert (after.last_seen_at, after.idle_at, after.acked) == (before.last_seen_at, before.idle_at, before.acked)
-    Session.objects.update(idle_at=timezone.now() - timedelta(minutes=5))
-    Session.objects.get().delete()
-    assert code_of(signed_in.request("GET", "/poll/")) == "session_revoked"
+    assert (after.last_seen_at, after.idle_at, after.acked) == (before.last_seen_at, before.idle_at, True)
+    clock.forward(minutes=4)
+    assert code_of(signed_in.refresh()) == "session_inactive"
+
+
+def test_background_traffic_ends_the_grace_of_the_token_before(signed_in: Browser, clock: Any) -> None:
+    """R46: a thief one step behind is noticed while the owner's tab only polls."""
+    stolen = signed_in.value("refresh")
+    signed_in.refresh()
+    assert signed_in.request("GET", "/poll/").status_code == 200
+    clock.forward(seconds=11)
+    thief = Browser()
+    thief.put("refresh", stolen)
+    assert code_of(thief.refresh()) == "refresh_reused"
 
 
 def test_last_seen_survives_a_failing_view(signed_in: Browser) -> None:
@@ -195,7 +206,7 @@ def test_the_admin_session_has_the_same_slack(clock: Any) -> None:
 
 
 def test_a_plain_poller_does_not_keep_a_django_session_alive(clock: Any) -> None:
-    """R56, for plain Django views as well."""
+    """R56: for plain Django views as well."""
     root = admin_browser()
     assert root.page("/plain/").content == b"True"
     for _ in range(3):

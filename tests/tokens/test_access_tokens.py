@@ -52,9 +52,15 @@ def _unsigned(header: dict[str, Any], claims: dict[str, Any], signature: str = "
     return ".".join((_b64(json.dumps(header).encode()), _b64(json.dumps(claims).encode()), signature))
 
 
+def _sign(header: dict[str, Any], claims: dict[str, Any]) -> str:
+    """A token with our own key: what a defect, or another use of the key, could have made. `jwt.sign` refuses many."""
+    message = _unsigned(header, claims).rstrip(".")
+    return f"{message}.{_b64(jwt._signature(signing_ring().first, message.encode()))}"
+
+
 def _signed(claims: dict[str, Any], *, typ: str = "at+jwt") -> str:
-    """A token with our own key: what a defect, or another use of the key, could have made."""
-    return jwt.sign(claims, signing_ring(), typ=typ)
+    key = signing_ring().first
+    return _sign({"alg": key.alg, "kid": key.kid, "typ": typ}, claims)
 
 
 def _refused(token: str, code: str = "token_invalid") -> None:
@@ -64,9 +70,13 @@ def _refused(token: str, code: str = "token_invalid") -> None:
 
 
 def _by_cookie(token: str) -> Any:
+    return _bearing(token).me()
+
+
+def _bearing(token: str) -> Browser:
     thief = Browser()
     thief.put("access", token)
-    return thief.me()
+    return thief
 
 
 def test_the_claims_of_an_access_token(signed_in: Browser) -> None:
@@ -89,6 +99,7 @@ def test_another_algorithm_is_refused(signed_in: Browser, alg: Any) -> None:
     header, claims, signature = _parts(signed_in.value("access"))
     for mark in ("", signature):
         _refused(_unsigned({**header, "alg": alg}, claims, mark))
+    _refused(_sign({**header, "alg": alg}, claims))
     assert is_signed_in(signed_in)
 
 
@@ -102,15 +113,16 @@ def test_another_algorithm_is_refused(signed_in: Browser, alg: Any) -> None:
         {"typ": "JWT"}, {"typ": None}, {"typ": "rt+jwt"}, {"zip": "DEF"}, {"cty": "JWT"},
     ],
 )  # fmt: skip
-def test_tricks_with_the_header_are_refused(signed_in: Browser, extra: dict[str, Any]) -> None:
-    header, claims, signature = _parts(signed_in.value("access"))
-    _refused(_unsigned({**header, **extra}, claims, signature))
+def test_tricks_with_the_header_are_refused_though_signed(signed_in: Browser, extra: dict[str, Any]) -> None:
+    header, claims, _ = _parts(signed_in.value("access"))
+    assert is_signed_in(_bearing(_sign(header, claims)))  # the signature is good: only the trick is judged
+    _refused(_sign({**header, **extra}, claims))
 
 
-def test_a_token_without_kid_is_refused(signed_in: Browser) -> None:
-    header, claims, signature = _parts(signed_in.value("access"))
+def test_a_token_without_kid_is_refused_though_signed(signed_in: Browser) -> None:
+    header, claims, _ = _parts(signed_in.value("access"))
     del header["kid"]
-    _refused(_unsigned(header, claims, signature))
+    _refused(_sign(header, claims))
 
 
 def test_a_changed_claim_is_refused(signed_in: Browser) -> None:
@@ -171,23 +183,14 @@ def test_claims_that_are_not_ours_are_refused_though_signed(
     signed_in: Browser, change: dict[str, Any], code: str
 ) -> None:
     _, claims, _ = _parts(signed_in.value("access"))
-    bent = {**claims, **change}
-    try:
-        token = _signed(bent)
-    except (jwt.TokenInvalid, ValueError, TypeError):
-        return  # the signer itself refuses to make it
-    _refused(token, code)
+    _refused(_signed({**claims, **change}), code)
 
 
 @pytest.mark.parametrize("name", ["iss", "aud", "sub", "exp", "iat", "jti", "sid", "gen"])
 def test_a_missing_claim_is_refused_though_signed(signed_in: Browser, name: str) -> None:
     _, claims, _ = _parts(signed_in.value("access"))
     del claims[name]
-    try:
-        token = _signed(claims)
-    except (jwt.TokenInvalid, ValueError, KeyError):
-        return  # the signer itself refuses to make it
-    _refused(token)
+    _refused(_signed(claims))
 
 
 @pytest.mark.parametrize(

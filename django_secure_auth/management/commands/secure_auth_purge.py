@@ -8,9 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from django_secure_auth.accounts.tasks import KEEP_DAYS, purge
-
-LONGEST_DAYS = 3650
+from django_secure_auth.accounts.tasks import KEEP_DAYS, LONGEST_DAYS, purge
 
 
 def days(text: str) -> int:

@@ -50,11 +50,11 @@ class Command(BaseCommand):
             return
         if not (options["user"] or options["id"] or options["idle_for"] or options["all"]):
             raise CommandError("Say which: --user, --id, --idle-for, or --all.")
-        ended = sum(end_session(pk, user_id=user_id, reason="command") for pk, user_id in self._ids(chosen))
+        ended = sum(end_session(pk, user_id=user_id, reason="command", actor="") for pk, user_id in self._ids(chosen))
         self.stdout.write(f"{ended} sessions ended")
 
     def _chosen(self, **options: Any) -> SessionQuerySet:
-        chosen = Session.objects.alive().order_by("-last_seen_at")
+        chosen = Session.objects.primary().alive().order_by("-last_seen_at")
         if options["user"]:
             user = find_account(options["user"])
             if user is None:

@@ -1,0 +1,128 @@
+"""A project with a read replica: what decides something is read where it is written.
+
+The replica of these tests is a database that nobody has: whoever asks it for one of our rows fails. A real one that
+lags would answer, and be wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.core import mail
+from django.core.cache import caches
+from django.utils import timezone
+from django.utils.connection import ConnectionDoesNotExist
+
+from django_secure_auth.accounts.tasks import purge
+from django_secure_auth.audit.models import SecurityEvent
+from django_secure_auth.otp import tasks
+from django_secure_auth.otp.models import OTPChallenge
+from django_secure_auth.sessions.models import Session
+from django_secure_auth.sessions.services import end_all, open_session
+from django_secure_auth.sessions.state import bury_sessions_of
+from tests.browser import Browser, code_of, make_user, session_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Configure = Callable[..., None]
+
+
+class ReplicaRouter:
+    """Reads of our tables go to the replica; the rest of the project has no router."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        return "replica" if model._meta.app_label == "django_secure_auth" else None
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
+
+
+@pytest.fixture
+def with_replica(settings: Any) -> Callable[[], None]:
+    """Call it when the story has begun: what a test itself looks up is asked before, or `primary()`."""
+
+    def switch() -> None:
+        settings.DATABASE_ROUTERS = [f"{__name__}.{ReplicaRouter.__name__}"]
+
+    return switch
+
+
+def test_a_read_that_names_no_database_fails_here(with_replica: Callable[[], None]) -> None:
+    with_replica()
+    with pytest.raises(ConnectionDoesNotExist):
+        Session.objects.exists()
+    assert not Session.objects.primary().exists()
+
+
+def test_the_code_of_a_moment_ago_is_mailed(browser: Browser, with_replica: Callable[[], None]) -> None:
+    make_user()
+    browser.login()
+    OTPChallenge.objects.update(mailed_number=0)
+    challenge = OTPChallenge.objects.get()
+    mail.outbox.clear()
+    with_replica()
+    tasks.send_code.apply(args=(str(challenge.pk),)).get()
+    assert len(mail.outbox) == 1
+
+
+def test_a_lease_of_a_moment_ago_is_seen(browser: Browser, with_replica: Callable[[], None]) -> None:
+    make_user()
+    browser.login()
+    OTPChallenge.objects.update(mailing_at=timezone.now())
+    challenge = OTPChallenge.objects.get()
+    with_replica()
+    assert tasks._until_lease_ends(challenge) > 1
+
+
+def test_the_session_of_a_moment_ago_is_ended(rf: Any, with_replica: Callable[[], None]) -> None:
+    user = make_user()
+    session = open_session(user, request=rf.get("/"), amr=["pwd"])
+    with_replica()
+    assert end_all(user, reason="x") == 1
+    session.refresh_from_db(using="default")
+    assert session.revoked_at is not None
+
+
+def test_the_limit_of_sessions_counts_those_of_a_moment_ago(
+    rf: Any, with_replica: Callable[[], None], configure: Configure
+) -> None:
+    configure(MAX_SESSIONS_PER_USER=1)
+    user = make_user()
+    with_replica()
+    for _ in range(2):
+        open_session(user, request=rf.get("/"), amr=["pwd"])
+    assert Session.objects.primary().alive().count() == 1
+
+
+def test_a_change_of_the_account_buries_the_sessions_of_a_moment_ago(
+    rf: Any, with_replica: Callable[[], None], configure: Configure
+) -> None:
+    configure(STATE_CACHE="default")
+    user = make_user()
+    session = open_session(user, request=rf.get("/"), amr=["pwd"])
+    with_replica()
+    bury_sessions_of(user)
+    assert caches["default"].get(f"secure_auth:state:1:{session.pk.hex}:tombstone") == 0
+
+
+def test_the_session_of_a_moment_ago_is_listed_and_can_be_ended(
+    browser: Browser, with_replica: Callable[[], None]
+) -> None:
+    make_user()
+    browser.sign_in()
+    other = session_of(Browser().sign_in())
+    with_replica()
+    assert len(browser.get("session-list").json()["results"]) == 2
+    assert browser.delete("session-detail", other.pk).status_code == 204
+    assert code_of(browser.delete("session-detail", uuid4())) == "not_found"
+    assert browser.delete("session-list").status_code == 204
+
+
+def test_purge_deletes_where_rows_are_written(with_replica: Callable[[], None]) -> None:
+    SecurityEvent(occurred_at=timezone.now() - timedelta(days=4000), event="authz_fail").save()
+    with_replica()
+    assert purge()["security events"] == 1
+    assert not SecurityEvent.objects.using("default").exists()
