@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from uuid import UUID
 
@@ -43,6 +43,7 @@ class Scope:
         self._sender = meta.get("REMOTE_ADDR"), meta.get("HTTP_X_FORWARDED_FOR")
         self._user_agent = meta.get("HTTP_USER_AGENT", "")
         self.deferred: list[Callable[[], object]] = []
+        self.collected: dict[Callable[..., object], list[Any]] = {}
 
     @cached_property
     def request_id(self) -> str:
@@ -121,10 +122,23 @@ def after_transaction(write: Callable[[], object], *, using: str | None = None) 
         write()
 
 
+def at_end_of_request(write: Callable[..., object], item: object) -> None:
+    """Call `write(*items)` once at the end of the request in scope, with the items of all such calls; else now."""
+    scope = _current.get()
+    if scope is None:
+        write(item)
+    else:
+        scope.collected.setdefault(write, []).append(item)
+
+
 def run_deferred(scope: Scope) -> None:
     """Run what was deferred, in order; one failure neither stops the others nor the response."""
-    while scope.deferred:  # a write may itself defer one
-        write = scope.deferred.pop(0)
+    while scope.deferred or scope.collected:  # a write may itself defer one
+        if scope.deferred:
+            write = scope.deferred.pop(0)
+        else:
+            write_all, items = scope.collected.popitem()
+            write = partial(write_all, *items)
         try:
             write()
         except Exception:

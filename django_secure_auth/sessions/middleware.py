@@ -64,7 +64,7 @@ class IdleTimeoutMiddleware:
                 _start_clock(request)
                 return response
             finally:
-                if scope.deferred:
+                if scope.deferred or scope.collected:
                     await sync_to_async(run_deferred)(scope)
 
     def process_view(self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any) -> None:
