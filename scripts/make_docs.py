@@ -56,7 +56,8 @@ KINDS = {
     "_a_bool": "bool",
     "_a_text": "text",
     "_a_text_or_none": "text or None",
-    "_a_cookie_prefix": "ASCII letters, digits, `-`, `_`",
+    "_a_base_url": "http or https URL: host, perhaps port and path; or None",
+    "_a_cookie_prefix": "ASCII letters, digits, `-`, `_`; at most 64, no `__…-` in front",
     "_a_policy": "`'new_device'`, `'always'`, `'never'` or a callable",
     "_proxies": "count from 0 to 50, or a list of networks",
     "_rates": "dict of rates: `n/[k]s`, `m`, `h` or `d`",
@@ -198,9 +199,14 @@ def controls_in(marks: list[ast.expr]) -> Iterator[str]:
                 yield from (str(one.value) for one in node.args if isinstance(one, ast.Constant))
 
 
-def regressions_in(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[int]:
-    match = re.match(r"(R\d+(?:, ?R\d+)*):", ast.get_docstring(node) or "")
-    return [int(number) for number in re.findall(r"\d+", match[1])] if match else []
+def regressions_in(name: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[int]:
+    """The laws that a test proves; a number that stands anywhere else would be dropped in silence, and is refused."""
+    text = ast.get_docstring(node) or ""
+    match = re.match(r"(R\d+(?:, ?R\d+)*):", text)
+    found = [int(number) for number in re.findall(r"\d+", match[1])] if match else []
+    if len(found) != len(re.findall(r"\bR\d+\b", text)):
+        raise LookupError(f"{name}: the regressions of a test stand first in its docstring, as in `R8, R17: …`")
+    return found
 
 
 def listed(tests: list[str]) -> str:
@@ -218,7 +224,7 @@ def rows_of(name: str) -> list[dict[str, str]]:
 def regressions_page() -> str:
     tests: dict[int, list[str]] = defaultdict(list)
     for name, node, _marks in test_functions():
-        for number in regressions_in(node):
+        for number in regressions_in(name, node):
             tests[number].append(name)
     rows = []
     for row in rows_of("regressions.csv"):

@@ -1,4 +1,4 @@
-"""Every dotted path of the contract exists, and can be the first thing that a project imports."""
+"""Every dotted path that a project may write exists, and can be the first thing that it imports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from django_secure_auth import signals
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path(django_secure_auth.__file__).parent
 
-# Contract §1 and §6, as far as these slices go.
+# Public, and as stable as docs/index.md says: a name may join, none may move or go.
 PATHS = [
     "accounts.models.AbstractEmailUser",
     "accounts.services.copy_cookies",
@@ -91,7 +91,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_path_of_the_contract_exists(path: str) -> None:
+def test_a_public_path_exists(path: str) -> None:
     assert import_string(f"django_secure_auth.{path}") is not None
 
 

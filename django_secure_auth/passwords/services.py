@@ -7,6 +7,7 @@ import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth import authenticate, get_user_model
@@ -100,50 +101,60 @@ def _one_check_at_a_time(identifier: str, *, is_known_device: bool) -> Iterator[
         lock.release()
 
 
-def _reserve_attempt(request: AnyRequest, identifier: str, device: str | None) -> tuple[Reservation | None, ...]:
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A sign-in attempt that has been counted and waits for its judgement."""
+
+    identifier: str
+    is_known_device: bool
+    taken: tuple[Reservation | None, ...]
+
+
+def reserve_attempt(request: AnyRequest, identifier: str, *, device: str | None) -> Attempt:
+    """Count a sign-in attempt. `device` is the secret of a browser that has signed in to this account before.
+
+    Such a browser has a budget of its own, which no stranger can use up; all strangers share one for each account,
+    and one for each address. Raises LimitReached, or StateUnavailable: sign-in fails closed.
+    Source: OWASP "Slow down online guessing attacks with device cookies"; ASVS 6.3.1.
+    """
     if device is not None:
-        return (reserve("login_device", identifier, device, request=request),)
+        return Attempt(identifier, True, (reserve("login_device", identifier, device, request=request),))
     address = address_prefix(scope_of(request).ip_address)
-    return (
+    taken = (
         reserve("login_address", address, request=request),
         reserve("login_account", identifier, request=request),
     )
+    return Attempt(identifier, False, taken)
 
 
 def prove_password(
-    request: AnyRequest, found: AbstractBaseUser | None, password: str, *, identifier: str, device: str | None
+    request: AnyRequest, found: AbstractBaseUser | None, password: str, attempt: Attempt
 ) -> AbstractBaseUser:
-    """Count an attempt, let the authentication backends judge the password, and give a right one back.
-
-    `device` is the secret of a browser that has signed in to this account before: it has a budget of its own,
-    which no stranger can use up; all strangers share one for each account, and one for each address. (OWASP, "Slow
-    down online guessing attacks with device cookies"; ASVS 6.3.1.)
+    """Let the authentication backends judge a password, and give the attempt back when it is right.
 
     Only `authenticate()` decides, so that a backend which refuses somebody is obeyed. For an unknown account it is
     asked for a name that nobody has, and hashes all the same.
 
-    Raises LimitReached, InvalidCredentials, RateLimited (another check of the account takes too long; not counted)
-    or StateUnavailable: sign-in fails closed.
+    Raises InvalidCredentials, or RateLimited when another check of the account takes too long: not judged, not counted.
     """
-    taken = _reserve_attempt(request, identifier, device)
     try:
-        user = _judge(request, found, password, identifier=identifier, is_known_device=device is not None)
+        user = _judge(request, found, password, attempt)
     except RateLimited:
-        give_back(*taken)
+        give_back(*attempt.taken)
         raise
     if user is None or found is None or user.pk != found.pk:
         reason = "unknown" if found is None else "wrong_password" if found.is_active else "inactive"
         record(events.LOGIN_FAIL, request=request, user=found, reason=reason)
         raise InvalidCredentials
-    give_back(*taken)
+    give_back(*attempt.taken)
     return user
 
 
 def _judge(
-    request: AnyRequest, found: AbstractBaseUser | None, password: str, *, identifier: str, is_known_device: bool
+    request: AnyRequest, found: AbstractBaseUser | None, password: str, attempt: Attempt
 ) -> AbstractBaseUser | None:
     name = found.get_username() if found is not None else secrets.token_hex(16)
-    with _one_check_at_a_time(identifier, is_known_device=is_known_device), _upgrade_at_once(found):
+    with _one_check_at_a_time(attempt.identifier, is_known_device=attempt.is_known_device), _upgrade_at_once(found):
         user = _authenticate(request, name, password)
         if user is not None and found is not None and user.password != found.password:
             _keep_sessions(user, found, password)

@@ -28,7 +28,7 @@ from django_secure_auth.exceptions import InvalidCredentials, OTPInvalid, Secure
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.otp import services as otp
 from django_secure_auth.otp.models import TrustedDevice
-from django_secure_auth.passwords.services import prove_password
+from django_secure_auth.passwords.services import prove_password, reserve_attempt
 from django_secure_auth.strict.fields import MAX_PASSWORD_POINTS
 from django_secure_auth.tokens import cookies
 
@@ -53,9 +53,8 @@ class LimitedAuthenticationForm(AdminAuthenticationForm):
         device = cookies.read_cookie(self.request, "device")
         is_known = found is not None and found.pk in otp.users_of_device(device)
         try:
-            user: Any = prove_password(
-                self.request, found, password, identifier=identifier, device=device if is_known else None
-            )
+            attempt = reserve_attempt(self.request, identifier, device=device if is_known else None)
+            user: Any = prove_password(self.request, found, password, attempt)
         except InvalidCredentials:
             raise self.get_invalid_login_error() from None
         except SecureAuthError as refusal:
