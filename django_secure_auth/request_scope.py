@@ -32,6 +32,14 @@ AnyRequest = HttpRequest | Request
 MAX_USER_AGENT = 256
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a permission has refused. Whether that was the last word (`A | B`) shows the answer: see `refusal`."""
+
+    code: str
+    details: dict[str, Any]
+
+
 class Scope:
     """The same values for limits, sessions and audit: whoever counts and whoever writes agree.
 
@@ -43,6 +51,7 @@ class Scope:
         self._sender = meta.get("REMOTE_ADDR"), meta.get("HTTP_X_FORWARDED_FOR")
         self._user_agent = meta.get("HTTP_USER_AGENT", "")
         self.deferred: list[Callable[[], object]] = []
+        self.refusal: Refusal | None = None
 
     @cached_property
     def request_id(self) -> str:
