@@ -3,8 +3,6 @@
 import uuid
 
 import django.db.models.deletion
-import django.db.models.functions.comparison
-import django.db.models.functions.text
 import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
@@ -325,19 +323,11 @@ class Migration(migrations.Migration):
                         condition=models.Q(
                             models.Q(("content_type__isnull", True), ("object_id", ""), ("scope", "")),
                             models.Q(
-                                models.Q(("object_id", ""), _negated=True),
-                                ("content_type__isnull", False),
-                                (
-                                    "scope",
-                                    django.db.models.functions.text.Concat(
-                                        django.db.models.functions.comparison.Cast(
-                                            "content_type", models.CharField(max_length=20)
-                                        ),
-                                        models.Value(":"),
-                                        "object_id",
-                                        output_field=models.CharField(),
-                                    ),
+                                models.Q(
+                                    models.Q(("object_id", ""), _negated=True),
+                                    models.Q(("scope", ""), _negated=True),
                                 ),
+                                ("content_type__isnull", False),
                             ),
                             _connector="OR",
                         ),

