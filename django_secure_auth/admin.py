@@ -2,6 +2,15 @@
 
 from django_secure_auth.audit.admin import SecurityEventAdmin
 from django_secure_auth.otp.admin import OTPBudgetAdmin, OTPChallengeAdmin, TrustedDeviceAdmin
+from django_secure_auth.rbac.admin import RoleAdmin, RoleAssignmentAdmin
 from django_secure_auth.sessions.admin import SessionAdmin
 
-__all__ = ["OTPBudgetAdmin", "OTPChallengeAdmin", "SecurityEventAdmin", "SessionAdmin", "TrustedDeviceAdmin"]
+__all__ = [
+    "OTPBudgetAdmin",
+    "OTPChallengeAdmin",
+    "RoleAdmin",
+    "RoleAssignmentAdmin",
+    "SecurityEventAdmin",
+    "SessionAdmin",
+    "TrustedDeviceAdmin",
+]

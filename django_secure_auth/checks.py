@@ -12,7 +12,7 @@ from typing import Any
 from celery import current_app
 from django.apps import apps
 from django.conf import settings as django_settings
-from django.contrib.auth import get_user_model
+from django.contrib.auth import get_backends, get_user_model
 from django.core.cache import BaseCache, caches
 from django.core.cache.backends.db import DatabaseCache
 from django.core.cache.backends.dummy import DummyCache
@@ -27,6 +27,7 @@ from django_secure_auth.accounts.serializers import identity_fields
 from django_secure_auth.conf import conf, declared, shared_keys
 from django_secure_auth.kit.keys import is_weak_secret
 from django_secure_auth.mail import uses_celery
+from django_secure_auth.rbac.backends import RoleBackend
 
 MIDDLEWARE_HEADERS = "django_secure_auth.headers.middleware.SecurityHeadersMiddleware"
 MIDDLEWARE_IDLE = "django_secure_auth.sessions.middleware.IdleTimeoutMiddleware"
@@ -146,7 +147,7 @@ def _find_user_model() -> Iterable[CheckMessage]:
 
 
 def _find_installation() -> Iterable[CheckMessage]:
-    """E010 to E012, W010 to W013: what the quick start installs."""
+    """E010 to E012, W010 to W014: what the quick start installs."""
     middleware = list(django_settings.MIDDLEWARE)
     if MIDDLEWARE_IDLE not in middleware:
         yield _error(
@@ -183,6 +184,13 @@ def _find_installation() -> Iterable[CheckMessage]:
             12,
             "REST_FRAMEWORK['EXCEPTION_HANDLER'] is not ours: your own views answer errors in another shape.",
             "Set it to 'django_secure_auth.problems.exception_handler'.",
+        )
+    if not any(isinstance(backend, RoleBackend) for backend in get_backends()):
+        yield _warning(
+            14,
+            "RoleBackend is not installed: user.has_perm(), DRF's model permissions, templates and the admin do not "
+            "see roles.",
+            "Put 'django_secure_auth.rbac.backends.RoleBackend' first in AUTHENTICATION_BACKENDS.",
         )
     if apps.is_installed("django.contrib.admin") and not _admin_asks_for_codes():
         yield _warning(

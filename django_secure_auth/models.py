@@ -2,6 +2,17 @@
 
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.otp.models import OTPBudget, OTPChallenge, TrustedDevice
+from django_secure_auth.rbac.models import Role, RoleAssignment, RoleLink, UserAccess
 from django_secure_auth.sessions.models import Session
 
-__all__ = ["OTPBudget", "OTPChallenge", "SecurityEvent", "Session", "TrustedDevice"]
+__all__ = [
+    "OTPBudget",
+    "OTPChallenge",
+    "Role",
+    "RoleAssignment",
+    "RoleLink",
+    "SecurityEvent",
+    "Session",
+    "TrustedDevice",
+    "UserAccess",
+]

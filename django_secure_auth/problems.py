@@ -172,6 +172,10 @@ def answer_exception(exc: Exception, context: dict[str, Any]) -> Response:
     one around it, that of a host's `TestCase`."""
     request: Request = context["request"]
     error = as_error(exc)
+    refusal = scope_of(request).refusal
+    if type(error) is exceptions.Forbidden and refusal is not None and refusal.code == exceptions.StepUpRequired.code:
+        # DRF's own `A & B` forgets which operand refused, and with it the code.
+        error = exceptions.StepUpRequired(headers=error.headers)
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(exc, SecureAuthError):
         bare = plain_request(request)
         _log_defect(exc, bare, status=error.status_code)

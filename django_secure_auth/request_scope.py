@@ -32,6 +32,14 @@ AnyRequest = HttpRequest | Request
 MAX_USER_AGENT = 256
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a permission has refused. Whether that was the last word (`A | B`) shows the answer: see `refusal`."""
+
+    code: str
+    details: dict[str, Any]
+
+
 class Scope:
     """The same values for limits, sessions and audit: whoever counts and whoever writes agree.
 
@@ -44,6 +52,7 @@ class Scope:
         self._user_agent = meta.get("HTTP_USER_AGENT", "")
         self.deferred: list[Callable[[], object]] = []
         self.collected: dict[Callable[..., object], list[Any]] = {}
+        self.refusal: Refusal | None = None
 
     @cached_property
     def request_id(self) -> str:

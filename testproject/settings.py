@@ -151,6 +151,10 @@ if _signing := key_pairs(env.str("SECURE_AUTH_SIGNING_KEYS", default="")):
 if _encryption := key_pairs(env.str("SECURE_AUTH_ENCRYPTION_KEYS", default="")):
     DJANGO_SECURE_AUTH["ENCRYPTION_KEYS"] = [{"kid": kid, "key": key} for kid, key in _encryption]
 
+AUTHENTICATION_BACKENDS = [
+    "django_secure_auth.rbac.backends.RoleBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
 CSRF_HEADER_NAME = "HTTP_X_CSRF_TOKEN"
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["django_secure_auth.tokens.authentication.JWTCookieAuthentication"],

@@ -57,6 +57,10 @@ MIDDLEWARE = [
     "django_secure_auth.sessions.middleware.IdleTimeoutMiddleware",
 ]
 
+AUTHENTICATION_BACKENDS = [
+    "django_secure_auth.rbac.backends.RoleBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
 CSRF_HEADER_NAME = "HTTP_X_CSRF_TOKEN"
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["django_secure_auth.tokens.authentication.JWTCookieAuthentication"],

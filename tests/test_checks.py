@@ -24,10 +24,12 @@ from django_secure_auth.checks import (
 from django_secure_auth.checks import run_checks as our_checks
 from django_secure_auth.conf import Conf, conf
 from django_secure_auth.kit.keys import b64encode, new_secret_bytes
+from django_secure_auth.rbac.backends import RoleBackend
 from django_secure_auth.staff.admin import SecureAdminSite
 
 HEADERS = "django_secure_auth.headers.middleware.SecurityHeadersMiddleware"
 IDLE = "django_secure_auth.sessions.middleware.IdleTimeoutMiddleware"
+ROLES = "django_secure_auth.rbac.backends.RoleBackend"
 AUTH = "django.contrib.auth.middleware.AuthenticationMiddleware"
 CSRF = "django.middleware.csrf.CsrfViewMiddleware"
 SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
@@ -51,6 +53,7 @@ def good(settings: Any) -> Any:
     settings.SECRET_KEY_FALLBACKS = []
     settings.MIDDLEWARE = [HEADERS, SESSIONS, CSRF, AUTH, IDLE]
     settings.CACHES = {"default": REDIS, "memory": LOCMEM, "dummy": DUMMY, "table": TABLE, "files": FILES}
+    settings.AUTHENTICATION_BACKENDS = [ROLES, "django.contrib.auth.backends.ModelBackend"]
     settings.SECURE_PROXY_SSL_HEADER = None
     settings.DJANGO_SECURE_AUTH = {
         "SIGNING_KEYS": [{"kid": "a", "alg": "HS256", "key": b64encode(new_secret_bytes())}],
@@ -256,6 +259,20 @@ def test_w013_is_silent_without_an_admin(monkeypatch: pytest.MonkeyPatch) -> Non
     installed = apps.is_installed
     monkeypatch.setattr(apps, "is_installed", lambda name: name != "django.contrib.admin" and installed(name))
     monkeypatch.setattr(apps.get_app_config("admin"), "default_site", "django.contrib.admin.sites.AdminSite")
+    assert found() == []
+
+
+class OurRoleBackend(RoleBackend):
+    """A project's own."""
+
+
+def test_w014_roles_that_djangos_permissions_do_not_see(good: Any) -> None:
+    good.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+    assert "RoleBackend" in str(the_one(found(), "W014").hint)
+
+
+def test_w014_is_silent_for_a_subclass(good: Any) -> None:
+    good.AUTHENTICATION_BACKENDS = [f"{__name__}.OurRoleBackend"]
     assert found() == []
 
 

@@ -36,8 +36,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 PACKAGE = Path(django_secure_auth.__file__).parent
 # Whoever reads how a request goes has these files of ours to open. A sign-in with a code goes through many, eight of
-# them in the kit; no further file joins without a reason.
-SIGN_IN_FILES, REQUEST_FILES = 35, 12
+# them in the kit; no further file joins without a reason. The last to join each: rbac/services, for the user's roles.
+SIGN_IN_FILES, REQUEST_FILES = 36, 13
 AUDIT = "INSERT securityevent"
 
 Configure = Callable[..., None]
@@ -203,25 +203,26 @@ def test_a_browser_that_somebody_trusts_costs_one_query_more_for_known_and_unkno
     assert wrong.queries == unknown.queries == ["SELECT trusteddevice", f"SELECT {who}", f"SELECT {who}", AUDIT]
 
 
-def test_a_sign_in_on_a_trusted_device_is_six_queries(browser: Browser, user: Any) -> None:
+def test_a_sign_in_on_a_trusted_device_is_seven_queries(browser: Browser, user: Any) -> None:
     trust(browser, user)
     who = user_table(user)
     cost = cost_of(browser.login, status=200)
     assert cost.queries == [
         "SELECT trusteddevice", f"SELECT {who}", f"SELECT {who}",
+        "SELECT useraccess",  # does a role ask for a code? The roles of the answer are those
         f"UPDATE {who}", "INSERT session",
         AUDIT,  # one statement for its two events
     ]  # fmt: skip
     assert cost.trips == ["incr", "add", "get", "decr"]
 
 
-def test_a_sign_in_with_a_code_is_eight_queries_and_then_eleven(browser: Browser, user: Any) -> None:
-    """The mail is sent in process here: the last four of the eight are its task's. A later approval is nine."""
+def test_a_sign_in_with_a_code_is_nine_queries_and_then_twelve(browser: Browser, user: Any) -> None:
+    """The mail is sent in process here: the last four of the nine are its task's. A later approval is ten."""
     browser.csrf()
     who = user_table(user)
     asked = cost_of(browser.login, status=202)
     assert asked.queries == [
-        f"SELECT {who}", f"SELECT {who}", "SELECT otpbudget", "INSERT otpchallenge",
+        f"SELECT {who}", f"SELECT {who}", "SELECT useraccess", "SELECT otpbudget", "INSERT otpchallenge",
         "SELECT otpchallenge", "UPDATE otpchallenge", "UPDATE otpchallenge", AUDIT,
     ]  # fmt: skip
     # Two limits reserved and given back, and the one of the codes.
@@ -232,14 +233,15 @@ def test_a_sign_in_with_a_code_is_eight_queries_and_then_eleven(browser: Browser
         "SELECT otpchallenge", "UPDATE otpchallenge",
         "UPDATE otpbudget", "SELECT otpbudget", "INSERT otpbudget",  # an account's first code makes its row
         "UPDATE otpchallenge", "UPDATE otpbudget",
-        f"UPDATE {who}", "INSERT session", "INSERT trusteddevice", AUDIT,  # one statement for its four events
+        f"UPDATE {who}", "INSERT session", "INSERT trusteddevice",
+        "SELECT useraccess", AUDIT,  # one statement for its four events
     ]  # fmt: skip
     assert approved.trips == []
 
     browser.logout()
     browser.drop("device")
     browser.login()
-    assert len(cost_of(browser.approve, status=200).queries) == 9
+    assert len(cost_of(browser.approve, status=200).queries) == 10
 
 
 # --- going on and away -------------------------------------------------------------------------------
@@ -329,7 +331,7 @@ def test_a_sign_in_with_a_code_visits_no_more_of_our_files_than_it_did(browser: 
     assert len(files) <= SIGN_IN_FILES, f"{len(files)} files: {sorted(files)}"
 
 
-def test_a_request_visits_at_most_twelve_of_our_files(signed_in: Browser) -> None:
+def test_a_request_visits_at_most_thirteen_of_our_files(signed_in: Browser) -> None:
     with visited() as files:
         assert probe(signed_in).status_code == 200
     assert len(files) <= REQUEST_FILES, f"{len(files)} files: {sorted(files)}"

@@ -319,7 +319,7 @@ HOUR = timedelta(hours=1)
 
 def lives(session: Session) -> bool:
     try:
-        alive(session.pk)
+        alive(session.pk, str(session.user_id))
     except SessionInactive:
         return False
     return True

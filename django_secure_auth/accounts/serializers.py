@@ -18,6 +18,7 @@ from django_secure_auth.kit.identifiers import MAX_IDENTIFIER
 from django_secure_auth.kit.redact import redact_email
 from django_secure_auth.mail import address_of
 from django_secure_auth.otp.models import OTPChallenge
+from django_secure_auth.rbac.services import roles_of
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.strict import StrictSerializer
 from django_secure_auth.strict.fields import PasswordField, StrictBooleanField, StrictCharField
@@ -116,8 +117,7 @@ class _ProfileSerializer(StrictSerializer, serializers.ModelSerializer[Any]):
 
 
 def user_body(user: AbstractBaseUser) -> dict[str, Any]:
-    """Roles join with the roles of this package; until a user has any, the list is empty."""
-    return {"id": str(user.pk), "email": address_of(user), "roles": []}
+    return {"id": str(user.pk), "email": address_of(user), "roles": sorted(roles_of(user))}
 
 
 def me_body(user: AbstractBaseUser) -> dict[str, Any]:

@@ -39,7 +39,6 @@ from django_secure_auth.exceptions import (
     InvalidInput,
     NotFound,
     SessionRevoked,
-    StepUpRequired,
     Unauthenticated,
 )
 from django_secure_auth.problems import answer_exception, as_error, problem_response
@@ -57,7 +56,6 @@ from django_secure_auth.tokens.authentication import (
 )
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_ACCESS_REFUSED = frozenset({Forbidden.code, StepUpRequired.code})  # a failed CSRF check has an event of its own
 
 
 # Non-atomic: a refusal has written something (an attempt, a revocation), and ATOMIC_REQUESTS would take it
@@ -98,8 +96,8 @@ class AuthView(APIView):
         if isinstance(exc, InvalidInput):
             fields = sorted(exc.members.get("errors", {}))
             record(events.INPUT_FAIL, request=self.request, endpoint=self.request.path, fields=fields)
-        elif (code := as_error(exc).code) in _ACCESS_REFUSED:
-            _tell_refusal(self.request, reason=code)
+        elif as_error(exc).code == Forbidden.code:  # a failed CSRF check, and what a permission refuses, have their own
+            _tell_refusal(self.request, reason=Forbidden.code)
         return super().handle_exception(exc)
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:

@@ -69,6 +69,8 @@ INPUT_FAIL = Event("input_validation_fail", Kind.VALIDATION_FAILURE, "Input was 
 SUSPICIOUS = Event("suspicious_request", Kind.SUSPICIOUS_REQUEST, "A request looks like an attack")
 DEVICE_TRUSTED = Event("authn_device_trusted", Kind.AUTH_SUCCESS, "A device was trusted")
 ADMIN_CHANGE = Event("authz_admin", Kind.AUTH_SUCCESS, "An administrator changed codes, devices or sessions")
+ROLES_CHANGE = Event("authz_change", Kind.AUTH_SUCCESS, "A role was granted or revoked")
+PERMISSIONS_CHANGE = Event("privilege_permissions_changed", Kind.AUTH_SUCCESS, "A role itself was changed")
 
 
 def registered() -> dict[str, Event]:

@@ -109,8 +109,10 @@ def _refusal(state: State | None, now: float) -> SecureAuthError | None:
     return None
 
 
-def alive(session_id: UUID) -> State:
+def alive(session_id: UUID, user_id: str) -> State:
     """Return the state of a living session: not revoked, not idle, not past its deadline, user unchanged.
+
+    `user_id` is whose it is, as the access token says; the caller compares it with `state.user()`.
 
     One query, or with `STATE_CACHE` one cache trip. A copy is believed when it says yes; each no is asked of
     the database. The idle check grants `ACTIVITY_INTERVAL`, since last-seen may be late by as much.
@@ -118,7 +120,7 @@ def alive(session_id: UUID) -> State:
     Raises SessionRevoked or SessionInactive.
     """
     now = timezone.now().timestamp()
-    state = cached_state(session_id)
+    state = cached_state(session_id, user_id)
     if state is not None and _refusal(state, now) is None:
         return state
     state = read_state(session_id)

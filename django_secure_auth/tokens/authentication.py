@@ -88,7 +88,7 @@ class JWTCookieAuthentication(BaseAuthentication):
 
     def _accept(self, request: Request, token: str, *, kind: str) -> tuple[AbstractBaseUser, Credentials]:
         claims = read_access_token(token)
-        state = alive(claims.session_id)
+        state = alive(claims.session_id, claims.user_id)
         user = state.user()
         if str(user.pk) != claims.user_id:
             raise TokenInvalid
