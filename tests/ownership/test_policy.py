@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured
+from django.test.utils import isolate_apps
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -61,10 +62,12 @@ def test_a_path_that_leads_elsewhere_is_a_mistake(path: Any, complaint: str, mon
 
 
 def test_a_proxy_and_a_child_inherit_the_rule() -> None:
-    class ShortNote(Note):
-        class Meta:
-            app_label = "host_app"
-            proxy = True
+    with isolate_apps("tests.host_app"):
+
+        class ShortNote(Note):
+            class Meta:
+                app_label = "host_app"
+                proxy = True
 
     rule = rule_of(ShortNote)
     assert rule is not None
