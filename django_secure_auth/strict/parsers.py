@@ -46,7 +46,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _read(raw: bytes, *, max_depth: int, max_members: int) -> Any:
+def _read(raw: bytes, *, max_depth: int, max_members: int, allow_list: bool = False) -> Any:
     try:
         text = raw.decode("utf-8")
         value = json.loads(
@@ -59,17 +59,17 @@ def _read(raw: bytes, *, max_depth: int, max_members: int) -> Any:
         judge(value, max_depth=max_depth, max_members=max_members)
     except (ValueError, RecursionError):
         raise MalformedRequest from None
+    if not isinstance(value, dict | list if allow_list else dict):
+        raise MalformedRequest
     return value
 
 
-def parse_object(raw: bytes, *, max_depth: int = MAX_DEPTH, max_members: int = MAX_MEMBERS) -> dict[str, Any]:
+def parse_object(raw: bytes) -> dict[str, Any]:
     """Read a JSON object: UTF-8, unique names, no NaN, no NUL, no lone surrogate, at most 8 deep, 1,000 members large.
 
     Raises MalformedRequest. Source: RFC 8259; RFC 7493 (I-JSON).
     """
-    value = _read(raw, max_depth=max_depth, max_members=max_members)
-    if not isinstance(value, dict):
-        raise MalformedRequest
+    value: dict[str, Any] = _read(raw, max_depth=MAX_DEPTH, max_members=MAX_MEMBERS)
     return value
 
 
@@ -97,10 +97,7 @@ class StrictJSONParser(BaseParser):
         raw = stream.read(self.max_bytes + 1)
         if len(raw) > self.max_bytes:
             raise TooLarge
-        value = _read(raw, max_depth=self.max_depth, max_members=self.max_members)
-        if not isinstance(value, dict | list if self.allow_list else dict):
-            raise MalformedRequest
-        return value
+        return _read(raw, max_depth=self.max_depth, max_members=self.max_members, allow_list=self.allow_list)
 
 
 class EmptyFormParser(BaseParser):
