@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from rest_framework import serializers
 
@@ -29,7 +30,14 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 
 class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer[_Row]):
-    """DRF's `ModelSerializer`, as strict.
+    """DRF's `ModelSerializer`, as strict, with fields that are named.
 
-    Name the fields: with `fields = "__all__"`, clients may write the columns of tomorrow too.
+    Raises ImproperlyConfigured, when the class is made, for `fields = "__all__"` and for `exclude`: a column that is
+    added tomorrow, such as `is_staff`, would be readable and writable by every client (OWASP API3:2023).
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        meta = getattr(cls, "Meta", None)
+        if getattr(meta, "fields", None) == serializers.ALL_FIELDS or getattr(meta, "exclude", None) is not None:
+            raise ImproperlyConfigured(f"{cls.__name__}.Meta.fields must name the fields one by one.")
