@@ -19,7 +19,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Warning
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.utils.encoding import force_bytes
 from django.utils.module_loading import import_string
 
@@ -27,6 +27,7 @@ from django_secure_auth.accounts.serializers import identity_fields
 from django_secure_auth.conf import conf, declared, shared_keys
 from django_secure_auth.kit.keys import is_weak_secret
 from django_secure_auth.mail import uses_celery
+from django_secure_auth.ownership.policy import rule_of
 from django_secure_auth.rbac.backends import RoleBackend
 
 MIDDLEWARE_HEADERS = "django_secure_auth.headers.middleware.SecurityHeadersMiddleware"
@@ -205,6 +206,19 @@ def _admin_asks_for_codes() -> bool:
     return issubclass(import_string(site), import_string(ADMIN_SITE))
 
 
+def _find_owners() -> Iterable[CheckMessage]:
+    """E030: a model whose way to its owner leads nowhere."""
+    for model in apps.get_models():
+        try:
+            rule_of(model)
+        except ImproperlyConfigured as mistake:
+            yield _error(
+                30,
+                str(mistake),
+                'Name foreign keys up to the user model, such as "owner" or "project__owner".',
+            )
+
+
 def _find_production() -> Iterable[CheckMessage]:
     """W001 to W008, with `--deploy`: safe to try, not yet to serve."""
     if conf.SIGNING_KEYS is None or conf.ENCRYPTION_KEYS is None:
@@ -260,13 +274,22 @@ def _find_production() -> Iterable[CheckMessage]:
 
 check_combinations = _if_settings_hold(_find_combinations)
 check_installation = _if_settings_hold(_find_installation)
+check_owners = _if_settings_hold(_find_owners)
 check_production = _if_settings_hold(_find_production)
 
 run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
     (check_settings, False),
     (check_combinations, False),
     (check_installation, False),
+    (check_owners, False),
     (check_production, True),
 )
 
-__all__ = ["check_combinations", "check_installation", "check_production", "check_settings", "run_checks"]
+__all__ = [
+    "check_combinations",
+    "check_installation",
+    "check_owners",
+    "check_production",
+    "check_settings",
+    "run_checks",
+]

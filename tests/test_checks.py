@@ -18,6 +18,7 @@ from django_secure_auth import checks
 from django_secure_auth.checks import (
     check_combinations,
     check_installation,
+    check_owners,
     check_production,
     check_settings,
 )
@@ -26,6 +27,7 @@ from django_secure_auth.conf import Conf, conf
 from django_secure_auth.kit.keys import b64encode, new_secret_bytes
 from django_secure_auth.rbac.backends import RoleBackend
 from django_secure_auth.staff.admin import SecureAdminSite
+from tests.host_app.models import Note
 
 HEADERS = "django_secure_auth.headers.middleware.SecurityHeadersMiddleware"
 IDLE = "django_secure_auth.sessions.middleware.IdleTimeoutMiddleware"
@@ -89,6 +91,7 @@ def test_all_of_them_are_registered_and_those_of_production_wait_for_deploy() ->
         check_settings: False,
         check_combinations: False,
         check_installation: False,
+        check_owners: False,
         check_production: True,
     }
     always: set[Any] = set(registry.registry.get_checks())
@@ -198,6 +201,16 @@ def test_e013_one_key_for_two_purposes() -> None:
     message = the_one(found(SIGNING_KEYS=[{**root, "kid": "both", "alg": "HS256"}]), "E013")
     assert "both" in message.msg
     assert root["key"] not in f"{message.msg} {message.hint}"
+
+
+# --- owners ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["ownr", "project__name", "tags", "project"])
+def test_e030_a_way_to_the_owner_that_leads_nowhere(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Note, "secure_auth_owner", path)
+    message = the_one(found(), "E030")
+    assert message.msg.startswith(f"host_app.Note.secure_auth_owner is {path!r}, but")
 
 
 # --- installation ------------------------------------------------------------------------------------

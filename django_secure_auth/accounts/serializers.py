@@ -20,7 +20,7 @@ from django_secure_auth.mail import address_of
 from django_secure_auth.otp.models import OTPChallenge
 from django_secure_auth.rbac.services import roles_of
 from django_secure_auth.sessions.models import Session
-from django_secure_auth.strict import StrictSerializer
+from django_secure_auth.strict import StrictModelSerializer, StrictSerializer
 from django_secure_auth.strict.fields import PasswordField, StrictBooleanField, StrictCharField
 
 
@@ -105,14 +105,13 @@ def profile_serializer() -> type[serializers.Serializer[Any]]:
     return type("ProfileSerializer", (_ProfileSerializer,), {"Meta": meta})
 
 
-class _ProfileSerializer(StrictSerializer, serializers.ModelSerializer[Any]):
-    """A JSON number is no text, and `1` is not true, in a profile either."""
+class _ProfileSerializer(StrictModelSerializer[Any]):
+    """Texts are taken verbatim, as everywhere in our own bodies."""
 
     serializer_field_mapping: ClassVar = {
-        **serializers.ModelSerializer.serializer_field_mapping,
+        **StrictModelSerializer.serializer_field_mapping,
         models.CharField: StrictCharField,
         models.TextField: StrictCharField,
-        models.BooleanField: StrictBooleanField,
     }
 
 
