@@ -9,6 +9,7 @@ from typing import cast
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
 from django.utils.functional import SimpleLazyObject
 
 from django_secure_auth.exceptions import SecureAuthError
@@ -69,6 +70,11 @@ class SecurityHeadersMiddleware:
         )
         for name, value in headers.items():
             response.headers.setdefault(name, value)
+        if "HTTP_X_API_KEY" in request.META:
+            # Shared caches keep their hands off answers to `Authorization` (RFC 9111 §3.5); of this header they know
+            # nothing.
+            response.headers.setdefault("Cache-Control", "no-store")
+            patch_vary_headers(response, ("X-API-Key",))
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:

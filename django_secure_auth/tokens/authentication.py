@@ -67,14 +67,17 @@ def access_cookie(request: Request | HttpRequest) -> str | None:
 class JWTCookieAuthentication(BaseAuthentication):
     """Access token from the cookie (writes need CSRF) or from `Authorization: Bearer` (they do not).
 
-    An explicit credential alone decides: a cookie that came along is neither a fallback nor a danger. The
-    session is asked with every request, so that sign-out, a password change, deactivation and deletion hold
-    at the next one.
+    An explicit credential alone decides: a cookie that came along is neither a fallback nor a danger, and a bearer
+    token beside an API key is refused, since whoever reads the one and whoever reads the other would disagree. The
+    session is asked with every request, so that sign-out, a password change, deactivation and deletion hold at the
+    next one.
     """
 
     def authenticate(self, request: Request) -> tuple[AbstractBaseUser, Credentials] | None:
         token = bearer_token(request)
         if token is not None:
+            if "HTTP_X_API_KEY" in plain_request(request).META:
+                raise TokenInvalid
             return self._accept(request, token, kind="bearer")
         if has_explicit_credential(request):
             return None
