@@ -259,6 +259,19 @@ def test_w013_is_silent_without_an_admin(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found() == []
 
 
+@pytest.mark.parametrize("name", ["DEFAULT_AUTHENTICATION_CLASSES", "OTHER"])
+def test_w020_keys_that_open_every_view(name: str, good: Any) -> None:
+    both = [
+        "django_secure_auth.tokens.authentication.JWTCookieAuthentication",
+        "django_secure_auth.apikeys.authentication.APIKeyAuthentication",
+    ]
+    good.REST_FRAMEWORK = {**good.REST_FRAMEWORK, name: both}
+    if name == "OTHER":
+        assert found() == []
+    else:
+        the_one(found(), "W020")
+
+
 # --- production --------------------------------------------------------------------------------------
 
 

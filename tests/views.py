@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,13 +17,12 @@ from django_secure_auth.tokens.authentication import JWTCookieAuthentication
 class ProgramView(APIView):
     """One that programs may use as well as people; `scopes` says what the caller's key may do."""
 
-    authentication_classes = (JWTCookieAuthentication, APIKeyAuthentication)
-    permission_classes = (IsAuthenticated,)
+    authentication_classes: Any = (JWTCookieAuthentication, APIKeyAuthentication)
+    permission_classes: Any = (IsAuthenticated,)
 
     def get(self, request: Request) -> Response:
-        return Response(
-            {"user": str(request.user.pk), "kind": request.auth.kind, "scopes": sorted(request.auth.scopes)}
-        )
+        proof: Any = request.auth
+        return Response({"user": str(request.user.pk), "kind": proof.kind, "scopes": sorted(proof.scopes)})
 
     def post(self, request: Request) -> Response:
         return Response({"user": str(request.user.pk), "data": request.data})

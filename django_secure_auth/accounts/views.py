@@ -33,7 +33,6 @@ from django_secure_auth.accounts.serializers import (
     profile_serializer,
     session_row,
 )
-from django_secure_auth.apikeys.authentication import carries_api_key
 from django_secure_auth.apikeys.models import APIKey, APIKeyQuerySet
 from django_secure_auth.apikeys.serializers import APIKeySerializer
 from django_secure_auth.apikeys.services import change_key, create_key, revoke, rotate
@@ -50,7 +49,7 @@ from django_secure_auth.exceptions import (
 )
 from django_secure_auth.problems import answer_exception, as_error, problem_response
 from django_secure_auth.rbac.permissions import RecentlyAuthenticated
-from django_secure_auth.request_scope import Credentials
+from django_secure_auth.request_scope import Credentials, carries_api_key
 from django_secure_auth.sessions.models import Session, SessionQuerySet
 from django_secure_auth.sessions.services import end_all, end_session
 from django_secure_auth.strict.parsers import EmptyFormParser, StrictJSONParser

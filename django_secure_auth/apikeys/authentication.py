@@ -9,15 +9,10 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from django_secure_auth.apikeys.services import CHALLENGE, prove, refuse
-from django_secure_auth.request_scope import AnyRequest, Credentials, plain_request
+from django_secure_auth.request_scope import Credentials, carries_api_key, plain_request
 
 _NEVER = datetime.fromtimestamp(0, UTC)
 """When the owner of a key last proved who they are, as far as a request with it shows: nothing is recent."""
-
-
-def carries_api_key(request: AnyRequest) -> bool:
-    """Tell whether a request has the header, whatever it holds."""
-    return "HTTP_X_API_KEY" in plain_request(request).META
 
 
 class APIKeyAuthentication(BaseAuthentication):

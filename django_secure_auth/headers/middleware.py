@@ -15,6 +15,7 @@ from django.utils.functional import SimpleLazyObject
 from django_secure_auth.exceptions import SecureAuthError
 from django_secure_auth.headers.policy import response_headers
 from django_secure_auth.problems import plain_problem_response
+from django_secure_auth.request_scope import carries_api_key
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -70,7 +71,7 @@ class SecurityHeadersMiddleware:
         )
         for name, value in headers.items():
             response.headers.setdefault(name, value)
-        if "HTTP_X_API_KEY" in request.META:
+        if carries_api_key(request):
             # Shared caches keep their hands off answers to `Authorization` (RFC 9111 §3.5); of this header they know
             # nothing.
             response.headers.setdefault("Cache-Control", "no-store")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ from tests.races.conftest import ROUNDS, Configure, new_user
 THREADS = 32
 
 
-def together(actions: list[Callable[[], Any]]) -> list[Any]:
+def together(actions: Sequence[Callable[[], Any]]) -> list[Any]:
     """Let all go at the same moment; a refusal counts as an answer."""
     barrier = threading.Barrier(len(actions))
 
@@ -115,7 +115,8 @@ def test_after_the_answer_to_a_revocation_no_request_passes(address: tuple[str, 
             revoked.set()
             return []
 
-        seen = [one for part in in_threads([go_on, go_on, go_on, end]) for one in part]
+        jobs: list[Callable[[], list[tuple[bool, int]]]] = [go_on, go_on, go_on, end]
+        seen = [one for part in in_threads(jobs) for one in part]
         after = [status for was_revoked, status in seen if was_revoked]
         assert len(after) == 9
         assert set(after) == {401}

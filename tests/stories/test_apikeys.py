@@ -414,7 +414,7 @@ def test_a_key_is_taken_from_its_header_and_from_nowhere_else(ana: Any) -> None:
     text = create_key(ana, name="ci")[1]
     client, path = Client(), reverse("program")
     assert client.get(path, secure=True, headers={"X-API-Key": text}).status_code == 200
-    elsewhere = [
+    elsewhere: list[dict[str, Any]] = [
         {"headers": {"Authorization": f"Bearer {text}"}},
         {"headers": {"Authorization": f"ApiKey {text}"}},
         {"headers": {"Authorization": text}},
@@ -518,7 +518,7 @@ def _tampered(text: str) -> str:
 
 def end(key: APIKey, how: str) -> None:
     now = timezone.now()
-    moments = {
+    moments: dict[str, dict[str, Any]] = {
         "revoked": {"revoked_at": now},
         "expired": {"created_at": now - timedelta(days=2), "expires_at": now},
         "retired": {"retires_at": now},
@@ -785,7 +785,12 @@ def test_on_a_read_only_database_a_key_works_and_its_last_use_is_skipped(
     text = create_key(ana, name="ci")[1]
     tries: list[int] = []
     swap = services._swap_last_use
-    monkeypatch.setattr(services, "_swap_last_use", lambda *arguments: tries.append(1) or swap(*arguments))
+
+    def counted(*arguments: Any) -> bool:
+        tries.append(1)
+        return swap(*arguments)
+
+    monkeypatch.setattr(services, "_swap_last_use", counted)
     _read_only(True)
     try:
         assert [program(text).status_code for _ in range(3)] == [200] * 3
