@@ -34,6 +34,7 @@ MIDDLEWARE_HEADERS = "django_secure_auth.headers.middleware.SecurityHeadersMiddl
 MIDDLEWARE_IDLE = "django_secure_auth.sessions.middleware.IdleTimeoutMiddleware"
 MIDDLEWARE_AUTH = "django.contrib.auth.middleware.AuthenticationMiddleware"
 MIDDLEWARE_CSRF = "django.middleware.csrf.CsrfViewMiddleware"
+AUTH_API_KEY = "django_secure_auth.apikeys.authentication.APIKeyAuthentication"
 ADMIN_SITE = "django_secure_auth.staff.admin.SecureAdminSite"  # a name: who has no admin does not load it
 _MIN_SECRET = 32
 
@@ -148,7 +149,7 @@ def _find_user_model() -> Iterable[CheckMessage]:
 
 
 def _find_installation() -> Iterable[CheckMessage]:
-    """E010 to E012, W010 to W014: what the quick start installs."""
+    """E010 to E012, W010 to W014, W020: what the quick start installs."""
     middleware = list(django_settings.MIDDLEWARE)
     if MIDDLEWARE_IDLE not in middleware:
         yield _error(
@@ -198,6 +199,14 @@ def _find_installation() -> Iterable[CheckMessage]:
             13,
             "Staff sign in to Django's admin with a password alone.",
             "Replace 'django.contrib.admin' in INSTALLED_APPS by 'django_secure_auth.apps.SecureAdminConfig'.",
+        )
+    classes = getattr(django_settings, "REST_FRAMEWORK", {}).get("DEFAULT_AUTHENTICATION_CLASSES", ())
+    if AUTH_API_KEY in classes:
+        yield _warning(
+            20,
+            "APIKeyAuthentication is a default authentication class: every view of the project takes API keys, also "
+            "those that have no scope.",
+            "Name it in the authentication_classes of the views that programs may use, and HasScope beside it.",
         )
 
 

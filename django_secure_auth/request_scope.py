@@ -87,6 +87,11 @@ def plain_request(request: AnyRequest) -> HttpRequest:
     return request._request if isinstance(request, Request) else request
 
 
+def carries_api_key(request: AnyRequest) -> bool:
+    """Tell whether a request has the header of an API key, whatever it holds."""
+    return "HTTP_X_API_KEY" in plain_request(request).META
+
+
 def _printable(text: str, limit: int) -> str:
     # Latin-1 bytes from the wire: control characters would reach mails, logs and admin columns.
     return "".join(character if character.isprintable() else " " for character in text[:limit]).strip()

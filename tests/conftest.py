@@ -16,6 +16,7 @@ from django.core.cache import caches
 from hypothesis import settings as hypothesis_settings
 from pytest_django.plugin import DjangoDbBlocker
 
+from django_secure_auth.apikeys import services as apikey_services
 from django_secure_auth.audit import services as audit_services
 from django_secure_auth.ratelimit import counter as limit_counter
 from django_secure_auth.sessions import services as session_services
@@ -69,6 +70,8 @@ def _no_memories() -> None:
     session_services._told.clear()
     audit_services._written.clear()
     token_services._verified.clear()
+    apikey_services._told.clear()
+    apikey_services._last_failure = float("-inf")
 
 
 @pytest.fixture

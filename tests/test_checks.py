@@ -289,6 +289,19 @@ def test_w014_is_silent_for_a_subclass(good: Any) -> None:
     assert found() == []
 
 
+@pytest.mark.parametrize("name", ["DEFAULT_AUTHENTICATION_CLASSES", "OTHER"])
+def test_w020_keys_that_open_every_view(name: str, good: Any) -> None:
+    both = [
+        "django_secure_auth.tokens.authentication.JWTCookieAuthentication",
+        "django_secure_auth.apikeys.authentication.APIKeyAuthentication",
+    ]
+    good.REST_FRAMEWORK = {**good.REST_FRAMEWORK, name: both}
+    if name == "OTHER":
+        assert found() == []
+    else:
+        the_one(found(), "W020")
+
+
 # --- production --------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,8 @@ from rest_framework.permissions import BasePermission
 import django_secure_auth
 from django_secure_auth import exceptions, kit, models, signals, tasks, testing, urls
 from django_secure_auth.audit.events import registered
-from django_secure_auth.conf import DEFAULT_RATE_LIMITS, declared
+from django_secure_auth.conf import DEFAULT_RATE_LIMITS, Conf, declared
+from django_secure_auth.kit.apikeys import api_key_pattern
 from django_secure_auth.strict import fields, parsers, serializers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -199,6 +200,11 @@ def test_commands_are_documented_and_documented_commands_exist() -> None:
     # Another page may name a command that is still to come only where it says so.
     named = set(re.findall(r"manage\.py (secure_auth_[a-z]+)", all_docs()))
     assert named <= ours
+
+
+def test_the_expression_for_secret_scanners_is_the_one_that_finds_keys() -> None:
+    (published,) = re.findall(r"^```text\n(.+)\n```$", section(read("apikeys.md"), "For secret scanners"), re.MULTILINE)
+    assert published == api_key_pattern(Conf.API_KEY_PREFIX.default)
 
 
 def test_mail_templates_that_are_documented_exist() -> None:

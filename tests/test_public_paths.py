@@ -20,6 +20,7 @@ PACKAGE = Path(django_secure_auth.__file__).parent
 
 # Public, and as stable as docs/index.md says: a name may join, none may move or go.
 PATHS = [
+    "apikeys.authentication.APIKeyAuthentication",
     "accounts.models.AbstractEmailUser",
     "accounts.services.copy_cookies",
     "accounts.services.log_in",
@@ -44,6 +45,7 @@ PATHS = [
     "problems.exception_handler",
     "rbac.permissions.RecentlyAuthenticated",
     "sessions.middleware.IdleTimeoutMiddleware",
+    "signals.api_key_used_first",
     "signals.otp_approved",
     "signals.otp_sent",
     "signals.refresh_reused",
@@ -97,7 +99,9 @@ def test_a_public_path_exists(path: str) -> None:
 
 def test_the_signals_are_signals() -> None:
     public = {name: value for name, value in vars(signals).items() if isinstance(value, Signal)}
-    assert set(public) == {"session_opened", "session_ended", "otp_sent", "otp_approved", "refresh_reused"}
+    assert set(public) == {
+        "session_opened", "session_ended", "otp_sent", "otp_approved", "refresh_reused", "api_key_used_first",
+    }  # fmt: skip
     for name in public:
         assert f"| `{name}` |" in str(signals.__doc__)
 
@@ -123,6 +127,7 @@ def test_the_kit_needs_no_django(module: str) -> None:
         "headers.middleware.SecurityHeadersMiddleware",
         "sessions.middleware.IdleTimeoutMiddleware",
         "tokens.authentication.JWTCookieAuthentication",
+        "apikeys.authentication.APIKeyAuthentication",
         "problems.exception_handler",
         "rbac.permissions.RecentlyAuthenticated",
         "audit.security_logger",
@@ -176,7 +181,7 @@ def test_the_doors_show_all_that_lies_behind_them() -> None:
     def of(door: str) -> Any:
         return import_string(f"django_secure_auth.{door}.__all__")
 
-    assert set(of("models")) == {"OTPBudget", "OTPChallenge", "SecurityEvent", "Session", "TrustedDevice"}
+    assert set(of("models")) == {"APIKey", "OTPBudget", "OTPChallenge", "SecurityEvent", "Session", "TrustedDevice"}
     assert set(of("tasks")) == {"purge", "send_code", "tell_of_reuse"}
     for door in ("models", "tasks", "admin"):
         for name in of(door):

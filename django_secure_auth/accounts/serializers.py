@@ -12,6 +12,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from rest_framework import serializers
 
+from django_secure_auth.apikeys.models import APIKey
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import SessionRevoked
 from django_secure_auth.kit.identifiers import MAX_IDENTIFIER
@@ -148,6 +149,22 @@ def session_row(session: Session, *, current: bool) -> dict[str, Any]:
         "device": session.device_label,
         "ip_address": session.ip_address,
         "current": current,
+    }
+
+
+def key_body(key: APIKey) -> dict[str, Any]:
+    return {
+        "id": str(key.pk),
+        "public_id": key.public_id,
+        "name": key.name,
+        "scopes": key.scopes,
+        "allowed_networks": key.allowed_networks,
+        "rate_limit": key.rate_limit or None,
+        "created_at": rfc3339(key.created_at),
+        "expires_at": rfc3339(key.expires_at),
+        "last_used_at": rfc3339(key.last_used_at) if key.last_used_at else None,
+        "retires_at": rfc3339(key.retires_at) if key.retires_at else None,
+        "replaces": str(key.replaces) if key.replaces else None,
     }
 
 

@@ -17,15 +17,17 @@ from rest_framework.views import APIView
 
 from django_secure_auth.accounts.models import AbstractEmailUser
 from django_secure_auth.accounts.services import copy_cookies, log_in, log_out
+from django_secure_auth.apikeys.authentication import APIKeyAuthentication
+from django_secure_auth.apikeys.services import change_key, create_key, revoke, rotate
 from django_secure_auth.audit import security_logger
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import SecureAuthError
 from django_secure_auth.kit.jwt import Key, KeyRing, TokenExpired, TokenInvalid, sign, verify
 from django_secure_auth.kit.keys import new_secret_bytes
-from django_secure_auth.models import SecurityEvent, Session
+from django_secure_auth.models import APIKey, SecurityEvent, Session
 from django_secure_auth.rbac.permissions import RecentlyAuthenticated
 from django_secure_auth.request_scope import Credentials
-from django_secure_auth.signals import session_opened
+from django_secure_auth.signals import api_key_used_first, session_opened
 from django_secure_auth.strict import StrictSerializer
 from django_secure_auth.strict.fields import PasswordField, StrictBooleanField, StrictCharField
 from django_secure_auth.strict.parsers import StrictJSONParser
@@ -66,6 +68,37 @@ class DeleteView(APIView):
 
 class EitherView(APIView):
     permission_classes = [IsAuthenticated & (RecentlyAuthenticated(minutes=5) | ~AllowAny)]
+
+
+# --- programs ----------------------------------------------------------------------------------------
+
+
+class ReportView(APIView):
+    authentication_classes = [JWTCookieAuthentication, APIKeyAuthentication]
+    permission_classes = [IsAuthenticated]
+
+    def get(self, request: Request) -> Response:
+        proof = request.auth
+        assert isinstance(proof, Credentials)
+        assert_type(proof.scopes, frozenset[str])
+        return Response({"may_read": "reports:read" in proof.scopes})
+
+
+def hand_out(user: Member) -> str:
+    key, text = create_key(user, name="export", scopes=["reports:read"], networks=["192.0.2.0/24"], rate_limit="9/s")
+    assert_type(key, APIKey)
+    successor, text = rotate(key, overlap=timedelta(hours=1))
+    change_key(successor, name="nightly export", scopes=())
+    for one in APIKey.objects.for_user(user).alive().exclude(pk=successor.pk):
+        assert_type(revoke(one, reason="left"), bool)
+    return text
+
+
+def first_use(sender: object, *, public_id: str, user_id: Any, **more: Any) -> None:
+    print(public_id, user_id)
+
+
+api_key_used_first.connect(first_use)
 
 
 # --- somebody proven elsewhere -----------------------------------------------------------------------
