@@ -208,6 +208,13 @@ def _a_signing_key(entry: dict[str, Any]) -> Key:
     return Key.from_pem(kid=kid, alg=alg, pem=key)
 
 
+def _route_names(value: Any) -> Complaint:
+    fine = isinstance(value, list | tuple) and all(
+        isinstance(name, str) and name.strip() == name != "" for name in value
+    )
+    return None if fine else "must be a list of URL names or paths, such as ['health', '/about/<str:page>/']."
+
+
 def _signing_keys(value: Any) -> Complaint:
     if value is None:
         return None
@@ -365,6 +372,13 @@ class Conf:
         judge=_profile_fields,
         text="Fields that `PATCH me/` takes and `GET me/` shows, where the user model has them; never the ones that "
         "users sign in with or are known by.",
+    )
+    # routes
+    OPEN_ROUTES = Setting[list[str] | tuple[str, ...]](
+        (),
+        judge=_route_names,
+        text="URLs of yours that anybody may call on purpose: names with their namespace, or paths as "
+        "`secure_auth_routes` shows them.",
     )
     # audit
     AUDIT_RETENTION = Setting(

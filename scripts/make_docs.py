@@ -61,6 +61,7 @@ KINDS = {
     "_a_policy": "`'new_device'`, `'always'`, `'never'` or a callable",
     "_proxies": "count from 0 to 50, or a list of networks",
     "_rates": "dict of rates: `n/[k]s`, `m`, `h` or `d`",
+    "_route_names": "list of URL names or paths",
     "_profile_fields": "list of field names; no credential, no privilege",
     "_signing_keys": "list of keys, the first of which can sign, or None",
     "_encryption_keys": "list of keys of exactly 32 bytes, or None",
@@ -73,6 +74,7 @@ GROUPS = {
     "codes": "E-mailed codes",
     "limits": "Limits",
     "accounts": "Accounts",
+    "routes": "Routes",
     "audit": "Audit",
 }
 

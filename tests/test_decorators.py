@@ -222,7 +222,7 @@ def bearer(browser: Browser) -> dict[str, str]:
 @pytest.mark.control("ASVS-3.5.1")
 @pytest.mark.parametrize("kind", guarded.KINDS)
 def test_a_write_with_our_cookie_needs_the_csrf_token(kind: str, browser: Browser) -> None:
-    """R6, for the views of the host too."""
+    """R6: in the views of a host too."""
     refused = browser.request("POST", f"/{kind}/7/", csrf=False)
     assert refused.status_code == 403
     assert (guarded.entered, guarded.asked) == ([], [])
@@ -405,7 +405,7 @@ def test_a_test_client_that_forces_a_user_does(kind: str, editor: Any) -> None:
 
 
 def test_a_poller_that_is_guarded_keeps_no_session_alive(editor: Any, clock: Clock) -> None:
-    """R56."""
+    """R56: in plain views too, however they are marked."""
 
     @requires("editor")
     def poll(request: HttpRequest) -> HttpResponse:

@@ -193,6 +193,10 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
         [["first_name"], (), ("nick",)],
         [["password"], ["is_staff"], ["groups"], ["email"], ["new_email"], "first_name", [5], None, {"first_name"}],
     ),
+    "OPEN_ROUTES": (
+        [["probe"], ("secure_auth:csrf", "/about/<str:page>/"), [], ()],
+        ["probe", {"probe"}, {"probe": True}, [""], ["  "], [" probe"], ["probe", None], [5], None, True],
+    ),
     "AUDIT_RETENTION": duration(DAY, 3650 * DAY),
 }  # fmt: skip
 

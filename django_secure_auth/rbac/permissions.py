@@ -21,6 +21,7 @@ class RecentlyAuthenticated(OperationHolderMixin, BasePermission):
 
     code = StepUpRequired.code
     message = StepUpRequired.default_detail
+    secure_auth_who = "recently signed in"
 
     def __init__(self, minutes: float | None = None) -> None:
         self.max_age = timedelta(minutes=minutes) if minutes is not None else None
