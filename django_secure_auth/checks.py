@@ -29,6 +29,7 @@ from django_secure_auth.kit.keys import is_weak_secret
 from django_secure_auth.mail import uses_celery
 from django_secure_auth.ownership.policy import rule_of
 from django_secure_auth.rbac.backends import RoleBackend
+from django_secure_auth.routes import open_routes
 
 MIDDLEWARE_HEADERS = "django_secure_auth.headers.middleware.SecurityHeadersMiddleware"
 MIDDLEWARE_IDLE = "django_secure_auth.sessions.middleware.IdleTimeoutMiddleware"
@@ -281,10 +282,26 @@ def _find_production() -> Iterable[CheckMessage]:
         )
 
 
+_NAMED_AT_MOST = 5
+
+
+def _find_open_routes() -> Iterable[CheckMessage]:
+    """W009, with `--deploy`: URLs that anybody may call and that nobody has declared open."""
+    found = open_routes()
+    if found:
+        more = f", and {len(found) - _NAMED_AT_MOST} more" if len(found) > _NAMED_AT_MOST else ""
+        yield _warning(
+            9,
+            f"Open without a declaration: {'; '.join(map(str, found[:_NAMED_AT_MOST]))}{more}.",
+            "Guard them, or name what is meant to be open in OPEN_ROUTES. `manage.py secure_auth_routes` shows all.",
+        )
+
+
 check_combinations = _if_settings_hold(_find_combinations)
 check_installation = _if_settings_hold(_find_installation)
 check_owners = _if_settings_hold(_find_owners)
 check_production = _if_settings_hold(_find_production)
+check_routes = _if_settings_hold(_find_open_routes)
 
 run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
     (check_settings, False),
@@ -292,6 +309,7 @@ run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
     (check_installation, False),
     (check_owners, False),
     (check_production, True),
+    (check_routes, True),
 )
 
 __all__ = [
@@ -299,6 +317,7 @@ __all__ = [
     "check_installation",
     "check_owners",
     "check_production",
+    "check_routes",
     "check_settings",
     "run_checks",
 ]

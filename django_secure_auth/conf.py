@@ -229,6 +229,13 @@ def _a_signing_key(entry: dict[str, Any]) -> Key:
     return Key.from_pem(kid=kid, alg=alg, pem=key)
 
 
+def _route_names(value: Any) -> Complaint:
+    fine = isinstance(value, list | tuple) and all(
+        isinstance(name, str) and name.strip() == name != "" for name in value
+    )
+    return None if fine else "must be a list of URL names or paths, such as ['health', '/about/<str:page>/']."
+
+
 def _signing_keys(value: Any) -> Complaint:
     if value is None:
         return None
@@ -410,6 +417,13 @@ class Conf:
         10,
         judge=_an_int(0, 10_000),
         text="Living API keys of one user, without those that are being replaced; 0 is no limit.",
+    )
+    # routes
+    OPEN_ROUTES = Setting[list[str] | tuple[str, ...]](
+        (),
+        judge=_route_names,
+        text="URLs of yours that anybody may call on purpose: names with their namespace, or paths as "
+        "`secure_auth_routes` shows them.",
     )
     # audit
     AUDIT_RETENTION = Setting(

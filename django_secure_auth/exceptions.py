@@ -50,6 +50,7 @@ class InvalidInput(SecureAuthError):
 class Unauthenticated(SecureAuthError):
     """401: no or bad proof of who it is."""
 
+    auth_header = "Bearer"  # DRF's own exception handler puts it into WWW-Authenticate
     status_code = 401
     code = "not_authenticated"
     title = "Not signed in"

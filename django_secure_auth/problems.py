@@ -180,17 +180,19 @@ def answer_exception(exc: Exception, context: dict[str, Any]) -> Response:
         # DRF's own `A & B` forgets which operand refused, and with it the code.
         error = exceptions.StepUpRequired(headers=error.headers)
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(exc, SecureAuthError):
-        bare = plain_request(request)
-        _log_defect(exc, bare, status=error.status_code)
-        if isinstance(error, exceptions.InternalError):
-            got_request_exception.send(sender=context["view"].__class__ if context.get("view") else None, request=bare)
+        sender = context["view"].__class__ if context.get("view") else None
+        tell_defect(exc, plain_request(request), answer=error, sender=sender)
         response = problem_response(error, request)
         response._has_been_logged = True  # type: ignore[attr-defined]  # Django would log it again, without traceback
         return response
     return problem_response(error, request)
 
 
-def _log_defect(error: Exception, request: HttpRequest, *, status: int) -> None:
+def tell_defect(error: Exception, request: HttpRequest, *, answer: SecureAuthError, sender: Any) -> None:
+    """Log a defect with its traceback, and announce it by `got_request_exception` when the answer is `internal_error`.
+
+    Error trackers and test clients listen to that signal, and look for the exception that is being handled.
+    """
     # A path is decoded: it may hold line breaks, which would be lines of the log, and escapes for the terminal.
     path = request.path.encode("unicode_escape").decode("ascii")
     logger.error(
@@ -199,5 +201,7 @@ def _log_defect(error: Exception, request: HttpRequest, *, status: int) -> None:
         path,
         scope_of(request).request_id,
         exc_info=error,
-        extra={"status_code": status, "request": request},
+        extra={"status_code": answer.status_code, "request": request},
     )
+    if isinstance(answer, exceptions.InternalError):
+        got_request_exception.send(sender=sender, request=request)

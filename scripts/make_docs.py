@@ -64,6 +64,7 @@ KINDS = {
     "_a_key_word": "2 to 16 of `a-z` and `0-9`, a letter first",
     "_a_key_word_or_none": "2 to 16 of `a-z` and `0-9`, a letter first; or None",
     "_scopes": "dict of scopes, each with a permission or None",
+    "_route_names": "list of URL names or paths",
     "_profile_fields": "list of field names; no credential, no privilege",
     "_signing_keys": "list of keys, the first of which can sign, or None",
     "_encryption_keys": "list of keys of exactly 32 bytes, or None",
@@ -76,6 +77,7 @@ GROUPS = {
     "codes": "E-mailed codes",
     "limits": "Limits",
     "accounts": "Accounts",
+    "routes": "Routes",
     "audit": "Audit",
 }
 

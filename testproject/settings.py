@@ -145,6 +145,8 @@ DJANGO_SECURE_AUTH: dict[str, Any] = {
     "COOKIE_SECURE": not DEBUG,
     "STATE_CACHE": env.str("STATE_CACHE", default="") or None,
     "TRUSTED_PROXIES": env.int("TRUSTED_PROXIES", default=0),
+    # The page that people sign in on, and its pictures; `secure_auth_routes --fail-on-open` names any other.
+    "OPEN_ROUTES": ["demo", "icon", "/favicon.ico"],
 }
 if _signing := key_pairs(env.str("SECURE_AUTH_SIGNING_KEYS", default="")):
     DJANGO_SECURE_AUTH["SIGNING_KEYS"] = [{"kid": kid, "alg": "HS256", "key": key} for kid, key in _signing]

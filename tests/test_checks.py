@@ -20,6 +20,7 @@ from django_secure_auth.checks import (
     check_installation,
     check_owners,
     check_production,
+    check_routes,
     check_settings,
 )
 from django_secure_auth.checks import run_checks as our_checks
@@ -93,6 +94,7 @@ def test_all_of_them_are_registered_and_those_of_production_wait_for_deploy() ->
         check_installation: False,
         check_owners: False,
         check_production: True,
+        check_routes: True,
     }
     always: set[Any] = set(registry.registry.get_checks())
     deploying: set[Any] = set(registry.registry.get_checks(include_deployment_checks=True))
@@ -367,6 +369,25 @@ def test_w007_no_codes_at_all() -> None:
 @pytest.mark.parametrize("alias", ["table", "files"])
 def test_w008_a_cache_that_counts_in_two_steps(alias: str) -> None:
     the_one(found(RATE_LIMIT_CACHE=alias), "W008")
+
+
+def test_w009_urls_that_anybody_may_call(good: Any) -> None:
+    """The first few are named, the others counted."""
+    good.ROOT_URLCONF = "tests.stories.host"
+    message = the_one(found(), "W009")
+    assert "/social-page/<str:pk>/ (social-page): anyone" in message.msg
+    assert message.msg.endswith(", and 3 more.")
+    assert "/plain-poll/" not in message.msg
+    open_now = ["social", "social-page", "social-fails", "social-bare", "leave", "open", "plain"]
+    message = the_one(found(OPEN_ROUTES=open_now), "W009")
+    assert message.msg == "Open without a declaration: ANY /plain-poll/ (plain-poll): anyone."
+    assert found(OPEN_ROUTES=[*open_now, "plain-poll"]) == []
+
+
+def test_w009_a_urlconf_that_cannot_be_read(good: Any) -> None:
+    """Whoever cannot see the doors cannot say that they are shut."""
+    good.ROOT_URLCONF = "tests.no_such_module"
+    assert "ModuleNotFoundError" in the_one(found(), "W009").msg
 
 
 def test_every_id_has_a_test_of_its_own_in_this_file() -> None:

@@ -34,6 +34,9 @@ PROSE = [*PAGES, *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRI
 SLICES = sorted(folder.parent.name for folder in PACKAGE.glob("*/__init__.py") if folder.parent.name != "kit")
 SLICES = [name for name in SLICES if name not in {"management", "migrations", "templatetags"}]
 
+# Modules that are a feature of their own, with a page like a slice's.
+FEATURES = ["decorators", "routes"]
+
 # Codes that DRF's own exceptions bring along.
 FOREIGN_CODES = {"method_not_allowed", "not_acceptable"}
 
@@ -123,7 +126,7 @@ def test_settings_are_documented_and_documented_settings_exist() -> None:
 def test_settings_that_a_slice_page_names_exist_and_each_is_named_by_one() -> None:
     ours = {setting.name for setting in declared()}
     named: set[str] = set()
-    for slice_name in SLICES:
+    for slice_name in [*SLICES, *FEATURES]:
         page = read(f"{slice_name}.md")
         text = section(page, "Settings") or section(page, "Settings, signals, codes").partition("Signals")[0]
         listed = set(re.findall(r"`([A-Z][A-Z_]{3,})`", text))
@@ -257,7 +260,7 @@ def public_paths() -> set[str]:
     found |= {f"models.{name}" for name in models.__all__} | {f"tasks.{name}" for name in tasks.__all__}
     found |= {f"testing.{name}" for name in testing.__all__}
     found |= {f"signals.{name}" for name, value in vars(signals).items() if isinstance(value, Signal)}
-    found.add("audit.services.security_logger")
+    found |= {"audit.services.security_logger", "decorators.requires"}
     for tool in pkgutil.iter_modules(kit.__path__):
         module = importlib.import_module(f"{kit.__name__}.{tool.name}")
         found |= {f"kit.{tool.name}.{name}" for name in defined_in(module)}
@@ -290,7 +293,7 @@ def test_every_public_path_is_documented() -> None:
 # --- pages -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", SLICES)
+@pytest.mark.parametrize("name", [*SLICES, *FEATURES])
 def test_a_slice_has_a_page_that_ends_with_what_it_does_not_protect_against(name: str) -> None:
     headings = re.findall(r"^## (.+)$", read(f"{name}.md"), re.MULTILINE)
     assert headings[0] == "The claim"

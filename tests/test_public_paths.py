@@ -29,6 +29,7 @@ PATHS = [
     "apps.SecureAuthConfig",
     "audit.models.SecurityEvent",
     "audit.security_logger",
+    "decorators.requires",
     "headers.middleware.SecurityHeadersMiddleware",
     "kit.json_log.JSONFormatter",
     "kit.jwt.Key",
@@ -53,7 +54,9 @@ PATHS = [
     "signals.session_opened",
     "strict.StrictSerializer",
     "tasks.purge",
+    "testing.assert_no_open_routes",
     "testing.latest_code",
+    "testing.open_routes",
     "testing.sign_in",
     "tokens.authentication.JWTCookieAuthentication",
     "urls.urlpatterns",
@@ -133,6 +136,7 @@ def test_the_kit_needs_no_django(module: str) -> None:
         "audit.security_logger",
         "urls.urlpatterns",
         "testing.sign_in",
+        "decorators.requires",
     ],
 )
 def test_a_path_may_be_the_first_that_is_imported(path: str) -> None:

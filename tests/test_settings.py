@@ -210,6 +210,10 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     ),
     "API_KEY_OVERLAP": duration(timedelta(0), 30 * DAY),
     "MAX_API_KEYS_PER_USER": ([10_000, 0], [-1, 10_001, 5.0, "5", True, None]),
+    "OPEN_ROUTES": (
+        [["probe"], ("secure_auth:csrf", "/about/<str:page>/"), [], ()],
+        ["probe", {"probe"}, {"probe": True}, [""], ["  "], [" probe"], ["probe", None], [5], None, True],
+    ),
     "AUDIT_RETENTION": duration(DAY, 3650 * DAY),
 }  # fmt: skip
 

@@ -80,6 +80,7 @@ class AuthView(APIView):
     renderer_classes = [JSONRenderer]
     throttle_classes = []
     versioning_class = None
+    secure_auth_csrf = "enforced"
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -123,6 +124,7 @@ class NoBodyView(AuthView):
 
 
 class SignedInView(AuthView):
+    secure_auth_csrf = "by authentication"
     authentication_classes = [JWTCookieAuthentication]
     permission_classes: Any = [IsAuthenticated]
 
@@ -142,11 +144,15 @@ def _tell_refusal(request: Request, *, reason: str) -> None:
 
 
 class CSRFView(AuthView):
+    secure_auth_open = "the CSRF token is needed to sign in, and is no credential"
+
     def get(self, request: Request) -> Response:
         return Response({"csrf_token": get_token(request._request)})
 
 
 class LoginView(AuthView):
+    secure_auth_open = "signing in; attempts are limited"
+
     def post(self, request: Request) -> Response:
         in_body = cookies.wants_tokens_in_body(request)
         data = self.read(LoginInBodySerializer if in_body else LoginSerializer).validated_data
@@ -164,6 +170,8 @@ def _challenge_secret(request: Request, data: dict[str, Any]) -> str | None:
 
 
 class OTPApproveView(AuthView):
+    secure_auth_open = "for the holder of a challenge; tries are limited"
+
     def post(self, request: Request) -> Response:
         in_body = cookies.wants_tokens_in_body(request)
         data = self.read(ApproveInBodySerializer if in_body else ApproveSerializer).validated_data
@@ -176,6 +184,8 @@ class OTPApproveView(AuthView):
 
 
 class OTPResendView(NoBodyView):
+    secure_auth_open = "for the holder of a challenge; sends are limited"
+
     def post(self, request: Request) -> Response:
         in_body = cookies.wants_tokens_in_body(request)
         data = self.read(ChallengeInBodySerializer if in_body else NothingSerializer).validated_data
@@ -183,6 +193,8 @@ class OTPResendView(NoBodyView):
 
 
 class RefreshView(NoBodyView):
+    secure_auth_open = "for the holder of a refresh token"
+
     def post(self, request: Request) -> Response:
         in_body = cookies.wants_tokens_in_body(request)
         data = self.read(RefreshInBodySerializer if in_body else NothingSerializer).validated_data
@@ -197,6 +209,8 @@ class RefreshView(NoBodyView):
 
 
 class LogoutView(NoBodyView):
+    secure_auth_open = "signing out is never refused"
+
     def is_proven_without_cookies(self, request: Request) -> bool:
         return super().is_proven_without_cookies(request) or bearer_token(request) is not None
 

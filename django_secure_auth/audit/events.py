@@ -64,6 +64,9 @@ SESSION_EXPIRED = Event("session_expired", Kind.AUTH_SUCCESS, "A session of Djan
 SESSION_USE_AFTER_END = Event("session_use_after_expire", Kind.AUTH_FAILURE, "An ended session was used")
 CSRF_FAIL = Event("malicious_csrf", Kind.SUSPICIOUS_REQUEST, "A request failed the CSRF check", is_free=True)
 AUTHZ_FAIL = Event("authz_fail", Kind.AUTHZ_FAILURE, "Access refused", is_free=True)
+AUTHZ_BROKEN = Event(
+    "authz_broken", Kind.SUSPICIOUS_REQUEST, "Access refused, since the rule of a view is broken", is_free=True
+)
 RATE_LIMIT = Event("excess_rate_limit_exceeded", Kind.RATE_LIMIT_EXCEEDED, "A rate limit was reached")
 INPUT_FAIL = Event("input_validation_fail", Kind.VALIDATION_FAILURE, "Input was refused", is_free=True)
 SUSPICIOUS = Event("suspicious_request", Kind.SUSPICIOUS_REQUEST, "A request looks like an attack")

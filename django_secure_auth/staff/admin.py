@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import get_user_model, load_backend, login
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ValidationError
 from django.db import router, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -79,6 +80,7 @@ class SecureAdminSite(AdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         return super().has_permission(request) and bool(request.session.get(_APPROVED))
 
+    @login_not_required  # as Django says of its own: LoginRequiredMiddleware would send the page to itself
     @method_decorator([never_cache, sensitive_post_parameters(), csrf_protect])
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if request.method == "GET" and self.has_permission(request):

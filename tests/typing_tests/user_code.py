@@ -21,6 +21,7 @@ from django_secure_auth.apikeys.authentication import APIKeyAuthentication
 from django_secure_auth.apikeys.services import change_key, create_key, revoke, rotate
 from django_secure_auth.audit import security_logger
 from django_secure_auth.conf import conf
+from django_secure_auth.decorators import requires
 from django_secure_auth.exceptions import SecureAuthError
 from django_secure_auth.kit.jwt import Key, KeyRing, TokenExpired, TokenInvalid, sign, verify
 from django_secure_auth.kit.keys import new_secret_bytes
@@ -31,7 +32,7 @@ from django_secure_auth.signals import api_key_used_first, session_opened
 from django_secure_auth.strict import StrictSerializer
 from django_secure_auth.strict.fields import PasswordField, StrictBooleanField, StrictCharField
 from django_secure_auth.strict.parsers import StrictJSONParser
-from django_secure_auth.testing import latest_code, sign_in
+from django_secure_auth.testing import assert_no_open_routes, latest_code, open_routes, sign_in
 from django_secure_auth.tokens.authentication import JWTCookieAuthentication
 
 # --- views -------------------------------------------------------------------------------------------
@@ -99,6 +100,36 @@ def first_use(sender: object, *, public_id: str, user_id: Any, **more: Any) -> N
 
 
 api_key_used_first.connect(first_use)
+# --- who may call them -------------------------------------------------------------------------------
+
+
+def is_open_on(request: HttpRequest, day: int) -> bool:
+    return day < 6
+
+
+async def is_open_later(request: HttpRequest, day: int) -> bool:
+    return day < 6
+
+
+@requires("editor", "admin", permission="notes.change_note", check_func=is_open_on)
+def page(request: HttpRequest, day: int) -> HttpResponse:
+    return HttpResponse(str(day))
+
+
+@requires("editor", check_func=is_open_later)
+async def async_page(request: HttpRequest, day: int) -> HttpResponse:
+    return HttpResponse(str(day))
+
+
+@requires(scope="reports:read")
+class GuardedReportView(APIView):
+    @requires("editor")
+    def post(self, request: Request) -> Response:
+        return Response({})
+
+
+assert_type(page(HttpRequest(), day=1), HttpResponse)
+ReportView.as_view()
 
 
 # --- somebody proven elsewhere -----------------------------------------------------------------------
@@ -188,3 +219,5 @@ class NotesTest(TestCase):
         user = get_user_model()._default_manager.get(pk=1)
         assert_type(sign_in(self.client, user, amr=("pwd", "email")), Session)
         assert_type(latest_code(mail.outbox), str)
+        assert_type([route.who for route in open_routes()], list[str])
+        assert_no_open_routes()
