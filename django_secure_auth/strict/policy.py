@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,6 +35,8 @@ AnyField = Field[Any, Any, Any, Any]
 Complaint = list[str] | dict[Any, Any]
 """Messages, in the shape that DRF gives them: a list for a field, a dict by name or index for what holds others."""
 
+Rule = Callable[[Any, Any], Complaint | None]
+
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _UUID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.IGNORECASE)
@@ -45,6 +48,7 @@ _TYPES: tuple[tuple[type[Any], str], ...] = (
     (float, "number"),
     (str, "string"),
     (list, "list"),
+    (dict, "object"),
     (Mapping, "object"),
 )
 
@@ -94,10 +98,16 @@ def complaint_about(field: AnyField, value: Any) -> Complaint | None:
     """Return what is wrong with a value for a field, or None: nothing, or nothing that this table can tell."""
     if _type_of(value) is None:
         return None
+    its_class: Any = type(field)
+    rule = _rule_for(its_class)
+    return rule(field, value) if rule else None
+
+
+@lru_cache(maxsize=1024)  # kinds of fields, of which a project has some dozens
+def _rule_for(field_class: Any) -> Rule | None:
     for kind, rule in _RULES:
-        if isinstance(field, kind):
-            its_own = type(field).to_internal_value is not kind.to_internal_value
-            return None if its_own else rule(field, value)
+        if issubclass(field_class, kind):
+            return rule if field_class.to_internal_value is kind.to_internal_value else None
     return None
 
 
@@ -111,8 +121,6 @@ def _type_of(value: Any) -> str | None:
 
 
 # --- rules -------------------------------------------------------------------------------------------
-
-Rule = Callable[[Any, Any], Complaint | None]
 
 
 def _only(message: str, *types: str, then: Rule | None = None) -> Rule:
