@@ -40,6 +40,8 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",  # the viewer's files: nothing is loaded from another site
     "django_secure_auth",
     "testproject",
 ]
@@ -163,6 +165,15 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "EXCEPTION_HANDLER": "django_secure_auth.problems.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "django_secure_auth.openapi.AutoSchema",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "django-secure-auth, example project",
+    "DESCRIPTION": "Sign in with `POST /api/auth/login/`, or send an API key. Errors are problem documents (RFC 9457).",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    # What a body may hold and what an answer holds are two things: read-only fields are refused, not ignored.
+    "COMPONENT_SPLIT_REQUEST": True,
 }
 LOGGING = logging_preset()
 # Django's own console handler is silent without DEBUG: a 500 must leave its traceback somewhere.
