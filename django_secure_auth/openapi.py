@@ -34,6 +34,9 @@ from rest_framework.views import APIView
 from django_secure_auth import exceptions
 from django_secure_auth.accounts import serializers as bodies
 from django_secure_auth.accounts import views
+from django_secure_auth.apikeys import policy as key_policy
+from django_secure_auth.apikeys.authentication import APIKeyAuthentication
+from django_secure_auth.apikeys.serializers import APIKeySerializer, MomentField, TextListField
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import SecureAuthError
 from django_secure_auth.kit.cookies import cookie_name
@@ -103,10 +106,9 @@ class _CookieOrBearer(OpenApiAuthenticationExtension):
         return [security_schemes()[name] for name in self.name]
 
 
-class _APIKey(OpenApiAuthenticationExtension):
-    target_class = f"{_PACKAGE}.apikeys.authentication.APIKeyAuthentication"
+class _KeyInHeader(OpenApiAuthenticationExtension):
+    target_class = APIKeyAuthentication
     match_subclasses = True
-    optional = True
     name = "apiKey"
 
     def get_security_definition(self, auto_schema: spectacular.AutoSchema) -> Schema:
@@ -155,6 +157,20 @@ class _Code(OpenApiSerializerFieldExtension):
 
     def map_serializer_field(self, auto_schema: spectacular.AutoSchema, direction: Any) -> Schema:
         return {"type": "string", "pattern": f"^[0-9]{{{conf.OTP_LENGTH}}}$"}
+
+
+class _Moment(OpenApiSerializerFieldExtension):
+    target_class = MomentField
+
+    def map_serializer_field(self, auto_schema: spectacular.AutoSchema, direction: Any) -> Schema:
+        return {"type": "string", "format": "date-time"}
+
+
+class _Texts(OpenApiSerializerFieldExtension):
+    target_class = TextListField
+
+    def map_serializer_field(self, auto_schema: spectacular.AutoSchema, direction: Any) -> Schema:
+        return {"type": "array", "items": {"type": "string"}, "maxItems": key_policy.MAX_ENTRIES}
 
 
 def _one_of(*values: str, **kwargs: Any) -> serializers.RegexField:
@@ -226,6 +242,30 @@ class CodeRequiredWithToken(CodeRequired):
     challenge_token = serializers.CharField(required=False)
 
 
+class Key(StrictSerializer):
+    id = serializers.UUIDField()
+    public_id = serializers.CharField(help_text="Names the key in lists and in the trail; no secret.")
+    name = serializers.CharField()
+    scopes = serializers.ListField(child=serializers.CharField())
+    allowed_networks = serializers.ListField(child=serializers.CharField(), help_text="Empty: from everywhere.")
+    rate_limit = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+    last_used_at = serializers.DateTimeField(allow_null=True)
+    retires_at = serializers.DateTimeField(allow_null=True, help_text="When its successor is alone.")
+    replaces = serializers.UUIDField(allow_null=True)
+
+
+class NewKey(Key):
+    key = serializers.CharField(help_text="The key itself: shown here, once.")
+
+
+class KeyPage(StrictSerializer):
+    results = Key(many=True)
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+
+
 class PublicKey(StrictSerializer):
     """RFC 7517; which members a key has depends on its `kty`."""
 
@@ -275,7 +315,8 @@ _BAD_SESSION: tuple[Refusal, ...] = (
     exceptions.SessionInactive,
     exceptions.SessionRevoked,
 )
-_BY_CODE: dict[str, Refusal] = {one.code: one for one in exceptions.Forbidden.__subclasses__()}
+# What a permission may say by its `code`; see `problems`.
+_BY_CODE: dict[str, Refusal] = {one.code: one for one in (exceptions.StepUpRequired, exceptions.NotFound)}
 _PAGING = {"page", "page_size", "limit", "offset", "cursor"}
 
 PROBLEM: Schema = {
@@ -386,6 +427,8 @@ class AutoSchema(spectacular.AutoSchema):
             yield exceptions.Unauthenticated if has_challenge else exceptions.Forbidden
         if any(isinstance(one, JWTCookieAuthentication) for one in authenticators):
             yield from _BAD_SESSION
+        if isinstance(view, views.AuthView) or any(isinstance(one, APIKeyAuthentication) for one in authenticators):
+            yield exceptions.APIKeyInvalid  # our own endpoints refuse any
         proven_by_cookie = any(
             isinstance(one, JWTCookieAuthentication | SessionAuthentication) for one in authenticators
         )
@@ -523,12 +566,30 @@ _ASKED = OpenApiExample(
 )
 _CODE = OpenApiExample("Code", {"otp_code": "123456"}, request_only=True)
 _ME = OpenApiExample("Me", _USER, response_only=True, status_codes=["200"])
+_WANTED = OpenApiExample("Wanted", {"name": "Nightly report", "scopes": ["reports:read"]}, request_only=True)
+_MADE = OpenApiExample(
+    "Made",
+    {
+        "id": "8f14e45f-ceea-467f-a0e6-5d1f2c3b4a59",
+        "public_id": "k3v9x0q2m7w1z8ab",
+        "name": "Nightly report",
+        "scopes": ["reports:read"],
+        "allowed_networks": [],
+        "rate_limit": None,
+        "created_at": "2026-03-01T09:30:00.000Z",
+        "expires_at": "2027-03-01T09:30:00.000Z",
+        "last_used_at": None,
+        "retires_at": None,
+        "replaces": None,
+        "key": "dsa_live_k3v9x0q2m7w1z8ab_…",
+    },
+    response_only=True,
+    status_codes=["201"],
+)
 _PAGE = OpenApiParameter("page", {"type": "integer", "minimum": 1}, description="Of 100 rows each.")
 
-Key = tuple[type[APIView], str]
 
-
-def operations() -> dict[Key, Operation]:
+def operations() -> dict[tuple[type[APIView], str], Operation]:
     """Return what each method of each view of ours does."""
     opened: dict[str, Any] = {"app_answers": {200: SignedInWithTokens}, "takes_tokens": True}
     return {
@@ -645,6 +706,41 @@ def operations() -> dict[Key, Operation]:
             "At once. Somebody else's is not there. Asks for a recent sign-in.",
             {204: None},
             refusals=_BAD_BODY,
+        ),
+        (views.APIKeyListView, "get"): Operation(
+            "auth_apikey_list", "My API keys", "Those that work, newest first.", {200: KeyPage}, query=(_PAGE,)
+        ),
+        (views.APIKeyListView, "post"): Operation(
+            "auth_apikey_create",
+            "Make an API key",
+            "The answer holds the key, which is shown nowhere else and never again. Asks for a recent sign-in.",
+            {201: NewKey},
+            body=APIKeySerializer,
+            refusals=(exceptions.PolicyRejected,),
+            examples=(_WANTED, _MADE),
+        ),
+        (views.APIKeyDetailView, "patch"): Operation(
+            "auth_apikey_update",
+            "Change an API key",
+            "Holds at once. Asks for a recent sign-in.",
+            {200: Key},
+            body=APIKeySerializer,
+        ),
+        (views.APIKeyDetailView, "delete"): Operation(
+            "auth_apikey_revoke",
+            "Revoke an API key",
+            "At once. Asks for a recent sign-in.",
+            {204: None},
+            refusals=_BAD_BODY,
+        ),
+        (views.APIKeyRotateView, "post"): Operation(
+            "auth_apikey_rotate",
+            "Replace an API key",
+            "By a new one, which may do the same; both work for a while. Asks for a recent sign-in.",
+            {201: NewKey},
+            body=bodies.NothingSerializer,
+            refusals=(exceptions.PolicyRejected,),
+            examples=(_MADE,),
         ),
         (JWKSView, "get"): Operation(
             "auth_jwks",
