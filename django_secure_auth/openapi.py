@@ -14,6 +14,7 @@ from django.middleware.csrf import CSRF_TOKEN_LENGTH
 from drf_spectacular import openapi as spectacular
 from drf_spectacular.extensions import (
     OpenApiAuthenticationExtension,
+    OpenApiFilterExtension,
     OpenApiSerializerExtension,
     OpenApiSerializerFieldExtension,
     OpenApiViewExtension,
@@ -41,6 +42,7 @@ from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import SecureAuthError
 from django_secure_auth.kit.cookies import cookie_name
 from django_secure_auth.problems import MEDIA_TYPE, answer_exception, exception_handler
+from django_secure_auth.strict.backends import SafeOrderingFilter
 from django_secure_auth.strict.fields import MAX_PASSWORD_POINTS, PasswordField
 from django_secure_auth.strict.serializers import StrictSerializer
 from django_secure_auth.tokens.authentication import JWTCookieAuthentication
@@ -130,8 +132,11 @@ class _ClosedObject(OpenApiSerializerExtension):
     match_subclasses = True
 
     def get_name(self, auto_schema: spectacular.AutoSchema, direction: str) -> str | None:
-        found = get_class(self.target)
-        return f"SecureAuth{found.__name__}" if found.__module__.startswith(f"{_PACKAGE}.") else None
+        return f"SecureAuth{get_class(self.target).__name__}" if self._is_ours else None
+
+    @property
+    def _is_ours(self) -> bool:
+        return get_class(self.target).__module__.startswith(f"{_PACKAGE}.")
 
     def get_identity(self, auto_schema: spectacular.AutoSchema, direction: str) -> Any:
         # Two of ours of one name are one: that of a profile is made anew each time.
@@ -139,8 +144,9 @@ class _ClosedObject(OpenApiSerializerExtension):
 
     def map_serializer(self, auto_schema: spectacular.AutoSchema, direction: Any) -> Schema:
         schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
-        if get_class(self.target).__doc__ is None:
-            schema.pop("description", None)  # inherited: it speaks of the base class
+        found = get_class(self.target)
+        if found.__doc__ is None or (self._is_ours and found.__module__ != __name__):
+            schema.pop("description", None)  # inherited, or written for who reads the code
         return {**schema, "additionalProperties": False}
 
 
@@ -171,6 +177,18 @@ class _Texts(OpenApiSerializerFieldExtension):
 
     def map_serializer_field(self, auto_schema: spectacular.AutoSchema, direction: Any) -> Schema:
         return {"type": "array", "items": {"type": "string"}, "maxItems": key_policy.MAX_ENTRIES}
+
+
+class _Ordering(OpenApiFilterExtension):
+    target_class = SafeOrderingFilter
+    match_subclasses = True
+
+    def get_schema_operation_parameters(self, auto_schema: spectacular.AutoSchema, *args: Any) -> list[Schema]:
+        names = "|".join(name for name, _ in self.target.get_valid_fields(None, auto_schema.view))
+        parameters: list[Schema] = self.target.get_schema_operation_parameters(auto_schema.view)
+        pattern = f"^(-?({names})(,-?({names}))*)?$"
+        described = {"description": "Columns, each once; `-` before one turns it round."}
+        return [{**one, **described, "schema": {"type": "string", "pattern": pattern}} for one in parameters]
 
 
 def _one_of(*values: str, **kwargs: Any) -> serializers.RegexField:

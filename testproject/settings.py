@@ -44,6 +44,8 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",  # the viewer's files: nothing is loaded from another site
     "django_secure_auth",
     "testproject",
+    "testproject.notes",
+    "testproject.reports",
 ]
 
 MIDDLEWARE = [
@@ -147,8 +149,11 @@ DJANGO_SECURE_AUTH: dict[str, Any] = {
     "COOKIE_SECURE": not DEBUG,
     "STATE_CACHE": env.str("STATE_CACHE", default="") or None,
     "TRUSTED_PROXIES": env.int("TRUSTED_PROXIES", default=0),
-    # The page that people sign in on, and its pictures; `secure_auth_routes --fail-on-open` names any other.
-    "OPEN_ROUTES": ["demo", "icon", "/favicon.ico"],
+    # The page that people sign in on, its pictures, and what describes the API; `secure_auth_routes --fail-on-open`
+    # names any other.
+    "OPEN_ROUTES": ["demo", "icon", "/favicon.ico", "schema", "docs"],
+    # Who may read reports may let a program of theirs read them.
+    "API_KEY_SCOPES": {"reports:read": "reports.view_report"},
 }
 if _signing := key_pairs(env.str("SECURE_AUTH_SIGNING_KEYS", default="")):
     DJANGO_SECURE_AUTH["SIGNING_KEYS"] = [{"kid": kid, "alg": "HS256", "key": key} for kid, key in _signing]

@@ -107,9 +107,10 @@ def test_the_tour_covers_the_whole_journey() -> None:
     assert [step.title for step in STEPS] == [
         "fetch a CSRF token", "sign in without it", "wrong password, unknown account", "right password", "wrong code",
         "right code, other browser", "right code", "the same code again", "who am I", "my sessions",
-        "write without the CSRF token", "end somebody else's session", "refresh", "refresh again, second tab",
-        "replay of a stolen token", "the thief's access token", "the owner's tokens", "sign in from the trusted device",
-        "sign out", "a copy of the cookies afterwards",
+        "read my notes", "publish one", "write without the CSRF token", "end somebody else's session",
+        "read somebody else's note", "refresh", "refresh again, second tab", "replay of a stolen token",
+        "the thief's access token", "the owner's tokens", "sign in from the trusted device", "sign out",
+        "a copy of the cookies afterwards",
     ]  # fmt: skip
 
 
