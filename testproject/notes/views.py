@@ -30,6 +30,7 @@ class NoteViewSet(OwnedViewMixin, ModelViewSet[Note]):
     filter_backends = [SafeOrderingFilter]
     ordering_fields: ClassVar = ("created_at", "title")
     ordering: ClassVar = ("-created_at",)
+    lookup_value_regex = "[^/]+"  # whatever stands there: the answer is a problem document of ours, no page of Django's
 
     def is_owner_exempt(self, request: Request) -> bool:
         return bool(self.action == "publish")  # whose role has been asked for by then
