@@ -60,7 +60,8 @@ _OUR_HANDLERS = (exception_handler, answer_exception)
 
 
 def _csrf_header() -> str:
-    return django_settings.CSRF_HEADER_NAME.removeprefix("HTTP_").replace("_", "-").title().replace("Csrf", "CSRF")
+    name = django_settings.CSRF_HEADER_NAME.removeprefix("HTTP_").replace("_", "-").title()
+    return name.replace("Csrftoken", "CSRFToken").replace("Csrf", "CSRF")
 
 
 def _cookie(kind: str, description: str) -> Schema:
