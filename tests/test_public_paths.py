@@ -42,6 +42,7 @@ PATHS = [
     "kit.redact.redact_ip",
     "kit.redact.redact_jti",
     "kit.redact.redact_mapping",
+    "openapi.AutoSchema",
     "otp.tasks.send_code",
     "ownership.admin.OwnedAdminMixin",
     "ownership.mixins.OwnedViewMixin",
