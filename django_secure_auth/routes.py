@@ -239,7 +239,7 @@ def _declaration(view: Any, handler: Any) -> str:
         if isinstance(reason, str) and reason.strip():
             return reason
     # DRF sets it on all of its views, to be left alone by the middleware: that says nothing about who may pass.
-    is_said = getattr(view, "login_required", True) is False and not _is_drf(view) and not _rules_of(view)
+    is_said = getattr(view, "login_required", True) is False and not _is_drf(view)
     return "login_not_required" if is_said else ""
 
 
