@@ -44,6 +44,8 @@ INSTALLED_APPS = [
     "rest_framework",
     "django_secure_auth",
     "tests.host_app",
+    "testproject.notes",
+    "testproject.reports",
 ]
 
 MIDDLEWARE = [

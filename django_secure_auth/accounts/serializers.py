@@ -103,7 +103,7 @@ def profile_serializer() -> type[serializers.Serializer[Any]]:
     """Return the serializer of `PATCH me/`: the model's own validation, for the profile's fields only."""
     names = profile_fields()
     meta = type("Meta", (), {"model": get_user_model(), "fields": names})
-    return type("ProfileSerializer", (_ProfileSerializer,), {"Meta": meta})
+    return type("ProfileSerializer", (_ProfileSerializer,), {"Meta": meta, "__module__": __name__})
 
 
 class _ProfileSerializer(StrictModelSerializer[Any]):
