@@ -214,7 +214,8 @@ def test_the_doors_show_all_that_lies_behind_them() -> None:
         return import_string(f"django_secure_auth.{door}.__all__")
 
     assert set(of("models")) == {
-        "APIKey", "OTPBudget", "OTPChallenge", "Role", "RoleAssignment", "RoleLink", "SecurityEvent", "Session", "TrustedDevice",
+        "APIKey", "OTPBudget", "OTPChallenge",
+        "Role", "RoleAssignment", "RoleLink", "SecurityEvent", "Session", "TrustedDevice",
         "UserAccess",
     }  # fmt: skip
     assert set(of("tasks")) == {"purge", "send_code", "tell_of_reuse"}
