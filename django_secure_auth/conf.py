@@ -356,7 +356,7 @@ class Conf:
         "new_device",
         judge=_a_policy,
         text="Who needs an e-mailed code: 'new_device', 'always', 'never', or a callable (user, request) -> bool. "
-        "Staff always need one.",
+        "Staff and holders of a role with `requires_otp` always need one.",
     )
     OTP_LENGTH = Setting(6, judge=_an_int(6, 9), text="Digits of a code.")
     OTP_TTL = Setting(5 * _MINUTE, judge=_a_duration(30 * _SECOND, 10 * _MINUTE), text="Life of a code.")

@@ -239,7 +239,7 @@ def _declaration(view: Any, handler: Any) -> str:
         if isinstance(reason, str) and reason.strip():
             return reason
     # DRF sets it on all of its views, to be left alone by the middleware: that says nothing about who may pass.
-    is_said = getattr(view, "login_required", True) is False and not _is_drf(view) and not _rules_of(view)
+    is_said = getattr(view, "login_required", True) is False and not _is_drf(view)
     return "login_not_required" if is_said else ""
 
 
@@ -435,17 +435,17 @@ def _guards_of_permissions(view: APIView, method: str) -> list[Guard]:
 
 
 def _guard_of_permission(permission: Any, view: APIView, method: str) -> Guard:
-    kind = type(permission)
-    if kind in _COMBINED:
-        parts = [permission.op1] if kind is drf.NOT else [permission.op1, permission.op2]
-        return _COMBINED[kind](_guard_of_permission(one, view, method) for one in parts)
+    for operator, combined in _COMBINED.items():
+        if isinstance(permission, operator):
+            parts = [getattr(permission, name) for name in ("op1", "op2") if hasattr(permission, name)]
+            return combined(_guard_of_permission(one, view, method) for one in parts)
     who = getattr(permission, "secure_auth_who", None)
     if isinstance(who, str) and who:
         return Guard(who, False)
     # A subclass that only judges objects is as its parent; one with a `has_permission` of its own is anybody's guess.
-    judge = next((one for one in kind.__mro__ if "has_permission" in vars(one)), None)
+    judge = next((one for one in type(permission).__mro__ if "has_permission" in vars(one)), None)
     known = _KNOWN.get(judge)
-    return known(permission, view, method) if known else Guard(f"unknown: {kind.__name__}", None)
+    return known(permission, view, method) if known else Guard(f"unknown: {type(permission).__name__}", None)
 
 
 def _guard_of_model_permissions(permission: Any, view: APIView, method: str) -> Guard:

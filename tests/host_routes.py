@@ -197,6 +197,13 @@ class OfTheTenant(IsLucky):
     secure_auth_who = "members of the tenant"
 
 
+class OwnAnd(drf.AND):
+    """An operator that also writes down who was refused."""
+
+
+holder: Any = drf.OperandHolder
+
+
 class ReadsFreely(drf.DjangoModelPermissionsOrAnonReadOnly):
     pass
 
@@ -346,6 +353,10 @@ VIEWS: dict[str, tuple[Any, dict[str, tuple[str, bool]]]] = {
     "api-and": (
         endpoint(drf.IsAuthenticated & RecentlyAuthenticated(minutes=5)),
         {"GET, POST": ("recently signed in", False)},
+    ),
+    "api-own-and": (
+        endpoint(holder(OwnAnd, drf.IsAuthenticated, OfTheTenant)),
+        {"GET, POST": ("members of the tenant", False)},
     ),
     "api-or": (endpoint(drf.IsAdminUser | OfTheTenant), {"GET, POST": ("staff or members of the tenant", False)}),
     "api-or-and": (

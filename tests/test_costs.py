@@ -41,13 +41,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 PACKAGE = Path(django_secure_auth.__file__).parent
 # Whoever reads how a request goes has these files of ours to open. A sign-in with a code goes through many, eight of
-<<<<<<< HEAD
-# them in the kit; no further file joins without a reason. The last to join each: rbac/services, for the user's roles.
-SIGN_IN_FILES, REQUEST_FILES = 36, 13
-=======
 # them in the kit; no further file joins without a reason.
-SIGN_IN_FILES, REQUEST_FILES = 36, 12
->>>>>>> owned
+SIGN_IN_FILES, REQUEST_FILES = 37, 12
 AUDIT = "INSERT securityevent"
 
 Configure = Callable[..., None]

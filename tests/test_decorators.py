@@ -256,6 +256,18 @@ def test_a_write_with_djangos_session_needs_the_csrf_token(kind: str, editor: An
     assert browser.request("POST", f"/{kind}/7/").status_code == 200
 
 
+@pytest.mark.parametrize("proof", ["ours", "django"])
+def test_a_forged_write_asks_no_check_of_stacked_rules(proof: str, browser: Browser, settings: Any) -> None:
+    settings.ROOT_URLCONF = urlconf(guarded.guard(guarded.guard(plain)), "view/<int:pk>/")
+    if proof == "django":
+        browser.client.force_login(Session.objects.get().user)
+        browser.drop("access")
+    assert is_refused(browser.request("POST", "/view/7/", csrf=False), 403, "csrf_failed")
+    assert guarded.asked == []
+    assert browser.request("POST", "/view/7/").status_code == 200
+    assert len(guarded.asked) == 2
+
+
 @pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
 @pytest.mark.parametrize("value", ["Bearer garbled", "Basic YTpi", "Bearer", "x"])
 def test_no_cookie_counts_beside_an_explicit_credential(header: str, value: str, browser: Browser, editor: Any) -> None:
@@ -418,9 +430,17 @@ def test_a_poller_that_is_guarded_keeps_no_session_alive(editor: Any, clock: Clo
         def get(self, request: HttpRequest) -> HttpResponse:
             return HttpResponse("polled")
 
+    class PollMethod(View):
+        secure_auth_background = True
+
+        @requires("editor")
+        def get(self, request: HttpRequest) -> HttpResponse:
+            return HttpResponse("polled")
+
     poll.secure_auth_background = True  # type: ignore[attr-defined]  # how a host marks a function view
     client = Client()
-    for view, moves in ((poll, False), (Poll.as_view(), False), (requires("editor")(plain), True)):
+    pollers: list[Any] = [poll, Poll.as_view(), PollMethod.as_view()]
+    for view, moves in (*((one, False) for one in pollers), (requires("editor")(plain), True)):
         session = sign_in(client, editor)
         clock.forward(minutes=2)
         with override_settings(ROOT_URLCONF=urlconf(view)):

@@ -20,7 +20,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 
 import django_secure_auth
-from django_secure_auth import exceptions, kit, models, signals, tasks, testing, urls
+from django_secure_auth import exceptions, kit, models, signals, strict, tasks, testing, urls
 from django_secure_auth.audit.events import registered
 from django_secure_auth.conf import DEFAULT_RATE_LIMITS, Conf, declared
 from django_secure_auth.kit.apikeys import api_key_pattern
@@ -263,7 +263,8 @@ def public_paths() -> set[str]:
     }
     found |= {f"accounts.services.{name}" for name in ("log_in", "log_out", "copy_cookies")}
     found |= {f"models.{name}" for name in models.__all__} | {f"tasks.{name}" for name in tasks.__all__}
-    found |= {f"testing.{name}" for name in testing.__all__}
+    found |= {f"testing.{name}" for name in testing.__all__} | {f"strict.{name}" for name in strict.__all__}
+    found |= {"ownership.querysets.OwnedQuerySet", "ownership.mixins.OwnedViewMixin", "ownership.admin.OwnedAdminMixin"}
     found |= {f"signals.{name}" for name, value in vars(signals).items() if isinstance(value, Signal)}
     found |= {"audit.services.security_logger", "decorators.requires"}
     for tool in pkgutil.iter_modules(kit.__path__):

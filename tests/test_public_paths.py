@@ -49,12 +49,27 @@ PATHS = [
     "ownership.permissions.IsOwner",
     "ownership.querysets.OwnedQuerySet",
     "problems.exception_handler",
+    "rbac.backends.RoleBackend",
+    "rbac.models.Role",
+    "rbac.models.RoleAssignment",
+    "rbac.permissions.ApprovedByEmail",
+    "rbac.permissions.HasAnyRole",
+    "rbac.permissions.HasPermission",
+    "rbac.permissions.HasRole",
+    "rbac.permissions.HasScope",
     "rbac.permissions.RecentlyAuthenticated",
+    "rbac.services.grant",
+    "rbac.services.has_role",
+    "rbac.services.queryset_for",
+    "rbac.services.revoke",
+    "rbac.services.roles_of",
     "sessions.middleware.IdleTimeoutMiddleware",
     "signals.api_key_used_first",
     "signals.otp_approved",
     "signals.otp_sent",
     "signals.refresh_reused",
+    "signals.role_granted",
+    "signals.role_revoked",
     "signals.session_ended",
     "signals.session_opened",
     "strict.SafeOrderingFilter",
@@ -112,6 +127,7 @@ def test_the_signals_are_signals() -> None:
     public = {name: value for name, value in vars(signals).items() if isinstance(value, Signal)}
     assert set(public) == {
         "session_opened", "session_ended", "otp_sent", "otp_approved", "refresh_reused", "api_key_used_first",
+        "role_granted", "role_revoked",
     }  # fmt: skip
     for name in public:
         assert f"| `{name}` |" in str(signals.__doc__)
@@ -144,6 +160,8 @@ def test_the_kit_needs_no_django(module: str) -> None:
         "ownership.querysets.OwnedQuerySet",
         "ownership.mixins.OwnedViewMixin",
         "strict.SafeOrderingQuerySet",
+        "rbac.backends.RoleBackend",
+        "rbac.services.grant",
         "audit.security_logger",
         "urls.urlpatterns",
         "testing.sign_in",
@@ -196,7 +214,11 @@ def test_the_doors_show_all_that_lies_behind_them() -> None:
     def of(door: str) -> Any:
         return import_string(f"django_secure_auth.{door}.__all__")
 
-    assert set(of("models")) == {"APIKey", "OTPBudget", "OTPChallenge", "SecurityEvent", "Session", "TrustedDevice"}
+    assert set(of("models")) == {
+        "APIKey", "OTPBudget", "OTPChallenge",
+        "Role", "RoleAssignment", "RoleLink", "SecurityEvent", "Session", "TrustedDevice",
+        "UserAccess",
+    }  # fmt: skip
     assert set(of("tasks")) == {"purge", "send_code", "tell_of_reuse"}
     for door in ("models", "tasks", "admin"):
         for name in of(door):

@@ -291,7 +291,9 @@ def test_the_setting_opens_nothing_that_it_does_not_name(entry: str, configure: 
 def test_an_entry_that_opens_nothing_is_told(configure: Configure) -> None:
     """One for a guarded view would hide the day on which its guard is lost."""
     configure(OPEN_ROUTES=["plain", "requires", "gone", "declared"])
-    assert idle_entries(routes()) == ["requires", "gone"]
+    found = routes()
+    assert idle_entries(found) == ["requires", "gone"]
+    assert [one.reason for name in ("requires", "declared") for one in named(name, found)] == ["", "for everybody"]
 
 
 # --- what cannot be read -----------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial, wraps
 from typing import Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
@@ -47,6 +47,9 @@ class OwnedViewMixin(GenericAPIView[Any]):
         for lookup in cls.parent_lookup_kwargs.values():
             if "__" not in lookup:
                 raise ImproperlyConfigured(f'{cls.__name__}.parent_lookup_kwargs: write "{lookup}__pk".')
+        # A get_queryset() of the view's own, or of another mixin, that forgets super() must not show everything.
+        if not getattr(cls.get_queryset, "is_restricted", False):
+            cls.get_queryset = _restricted(cls.get_queryset)  # type: ignore[method-assign]  # see above
 
     def is_owner_exempt(self, request: Request) -> bool:
         """Tell whether this caller is outside of the rule, for this view: sees, changes and refers to everybody's rows.
@@ -56,15 +59,6 @@ class OwnedViewMixin(GenericAPIView[Any]):
         return False
 
     # --- reading -------------------------------------------------------------------------------------
-
-    def get_queryset(self) -> models.QuerySet[Any]:
-        return self._restrict(super().get_queryset())
-
-    def filter_queryset(self, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        # A view with a get_queryset() of its own that forgets super() must not show everything.
-        if type(self).get_queryset is not OwnedViewMixin.get_queryset:
-            queryset = self._restrict(queryset)
-        return super().filter_queryset(queryset)
 
     def _restrict(self, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
         require_rule(queryset.model)
@@ -147,6 +141,8 @@ class OwnedViewMixin(GenericAPIView[Any]):
                 self._judge(row)
                 if is_new and isinstance(row, self.get_queryset().model):
                     super().check_object_permissions(self.request, row)
+                    if self._parents and not self.get_queryset().filter(pk=row.pk).exists():
+                        raise NotFound  # not below the parents that the URL names
         return saved
 
     def _given(self, serializer: Any, model: type[models.Model]) -> dict[str, Any]:
@@ -182,6 +178,15 @@ class OwnedViewMixin(GenericAPIView[Any]):
             return bool(permission.has_object_permission(self.request, self, row))
         except (Http404, DjangoPermissionDenied, drf.NotFound, drf.PermissionDenied):
             return False
+
+
+def _restricted(get_queryset: Callable[[Any], models.QuerySet[Any]]) -> Any:
+    @wraps(get_queryset)
+    def restricted(self: OwnedViewMixin) -> models.QuerySet[Any]:
+        return self._restrict(get_queryset(self))
+
+    restricted.is_restricted = True  # type: ignore[attr-defined]  # so that a subclass is not restricted twice
+    return restricted
 
 
 def _judges_objects(permission: Any) -> bool:

@@ -270,5 +270,5 @@ def test_any_json_is_taken_or_refused_and_never_a_defect(rows: int, data: st.Dat
 @long
 @given(data=st.data())
 def test_any_json_is_taken_or_refused_for_long(rows: int, data: st.DataObject) -> None:
-    """R22, with many more examples."""
+    """R22: with many more examples."""
     _attack(data, rows)
