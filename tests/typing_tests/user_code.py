@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import Group
 from django.core import mail
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.test import Client, TestCase
@@ -22,8 +25,16 @@ from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import SecureAuthError
 from django_secure_auth.kit.jwt import Key, KeyRing, TokenExpired, TokenInvalid, sign, verify
 from django_secure_auth.kit.keys import new_secret_bytes
-from django_secure_auth.models import SecurityEvent, Session
-from django_secure_auth.rbac.permissions import RecentlyAuthenticated
+from django_secure_auth.models import Role, RoleAssignment, SecurityEvent, Session
+from django_secure_auth.rbac.permissions import (
+    ApprovedByEmail,
+    HasAnyRole,
+    HasPermission,
+    HasRole,
+    HasScope,
+    RecentlyAuthenticated,
+)
+from django_secure_auth.rbac.services import grant, has_role, queryset_for, revoke, roles_of
 from django_secure_auth.request_scope import Credentials
 from django_secure_auth.signals import session_opened
 from django_secure_auth.strict import StrictSerializer
@@ -66,6 +77,32 @@ class DeleteView(APIView):
 
 class EitherView(APIView):
     permission_classes = [IsAuthenticated & (RecentlyAuthenticated(minutes=5) | ~AllowAny)]
+
+
+class PublishView(APIView):
+    permission_classes = [HasRole("editor") & RecentlyAuthenticated(minutes=5)]
+
+
+class ReportView(APIView):
+    permission_classes = [HasScope("reports:read") | HasPermission("reports.view_report"), ApprovedByEmail]
+
+
+class PlainView(APIView):
+    permission_classes = [IsAuthenticated & HasAnyRole("editor", "chief"), ~HasRole("guest"), HasRole("reader")]
+
+
+# --- roles -------------------------------------------------------------------------------------------
+
+
+def promote(member: AbstractBaseUser, boss: AbstractBaseUser) -> frozenset[str]:
+    assert_type(grant(member, "editor", until=datetime(2030, 1, 1, tzinfo=UTC), by=boss), RoleAssignment)
+    assert_type(revoke(member, Role.objects.get(name="guest")), bool)
+    assert_type(has_role(member, "editor"), bool)
+    return roles_of(member)
+
+
+def visible_groups(request: Request) -> QuerySet[Group]:
+    return queryset_for(request.user, "auth.view_group", Group)
 
 
 # --- somebody proven elsewhere -----------------------------------------------------------------------
