@@ -304,6 +304,7 @@ class Migration(migrations.Migration):
                 (
                     "user",
                     models.ForeignKey(
+                        db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="secure_auth_roles",
                         to=settings.AUTH_USER_MODEL,

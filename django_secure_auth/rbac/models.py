@@ -214,7 +214,11 @@ class RoleAssignment(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="secure_auth_roles", verbose_name=_("user")
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="secure_auth_roles",
+        verbose_name=_("user"),
+        db_index=False,  # the one with `scope` begins with it
     )
     role = models.ForeignKey(Role, on_delete=models.CASCADE, related_name="assignments", verbose_name=_("role"))
     content_type = models.ForeignKey(

@@ -6,6 +6,7 @@ goes on, and an OPTIONS request asks for what it does not do); `IdleTimeoutMiddl
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Collection
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -64,8 +65,9 @@ class _Judge:
     code: str = Forbidden.code
     message: str | None = None
 
+    @abstractmethod
     def refusal(self, request: Request, view: Any) -> Refusal | None:
-        raise NotImplementedError
+        """Judge, and touch nothing."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         refusal = self.refusal(request, view)
@@ -150,8 +152,9 @@ class _Permission(_Instance):
         """Let an instance such as `HasRole("editor")` stand in `permission_classes`, which DRF calls to make one."""
         return self
 
+    @abstractmethod
     def is_met(self, request: Request) -> bool:
-        raise NotImplementedError
+        """Tell whether the caller has what is asked for."""
 
     def refusal(self, request: Request, view: Any) -> Refusal | None:
         return None if self.is_met(request) else Refusal(self.code, self.requirement)

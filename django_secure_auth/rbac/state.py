@@ -33,14 +33,13 @@ def marker_of(user_id: Any) -> str:
 
 
 def lay_markers(keys: Iterable[str], *, using: str) -> None:
-    """Lay markers before a change, and in a transaction again when it has ended: it may have lasted longer than
-    the first ones stay fresh. Raises StateUnavailable when the cache is away; the change then fails whole."""
+    """Lay markers in the transaction of a change, and again when it has ended: it may have lasted longer than the first
+    ones stay fresh. Raises StateUnavailable when the cache is away; the change then fails whole."""
     if not conf.STATE_CACHE:
         return
     markers = dict.fromkeys(keys, 1)
     _write(markers)
-    if transaction.get_connection(using).in_atomic_block:
-        transaction.on_commit(partial(_write, markers), using=using, robust=True)
+    transaction.on_commit(partial(_write, markers), using=using, robust=True)
 
 
 def _write(markers: dict[str, int]) -> None:

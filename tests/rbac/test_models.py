@@ -121,6 +121,13 @@ def test_a_role_that_is_saved_without_a_change_makes_nobody_stale(ana: Any, edit
     assert roles_now(ana) == {"author"}
 
 
+def test_a_new_permission_makes_nobody_stale(ana: Any, editor: Role) -> None:
+    RoleAssignment.objects.create(user=ana, role=editor)
+    version = UserAccess.objects.get().version
+    Permission.objects.create(codename="x", name="x", content_type=ContentType.objects.get_for_model(Group))
+    assert UserAccess.objects.get().version == version
+
+
 def test_a_user_goes_with_all_that_is_derived(ana: Any, editor: Role) -> None:
     """The deletion takes the summary, and makes no new one."""
     RoleAssignment.objects.create(user=ana, role=editor)

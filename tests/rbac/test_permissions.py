@@ -351,11 +351,11 @@ urlpatterns = [
 @pytest.mark.control("ASVS-7.5.1")
 @pytest.mark.urls(__name__)
 @pytest.mark.django_db
-def test_a_stranger_is_told_to_sign_in_and_an_old_session_to_prove_itself_again(django_user_model: Any) -> None:
+def test_a_stranger_is_told_to_sign_in_and_an_old_session_to_prove_itself_again(ana: Any) -> None:
     client = Client()
     response = client.get("/guarded/")
     assert (response.status_code, response.json()["code"]) == (401, "not_authenticated")
-    session = sign_in(client, django_user_model.objects.create_user("ana", "ana@example.com", "x"))
+    session = sign_in(client, ana)
     assert client.get("/guarded/").status_code == 200
     Session.objects.filter(pk=session.pk).update(auth_time=timezone.now() - timedelta(minutes=6))
     response = client.get("/guarded/")
