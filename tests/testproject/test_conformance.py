@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.services, pytest.mark.slow]
 
 SCHEMA = ROOT / "docs" / "openapi.yaml"
 IS_NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
-EXAMPLES = 100 if IS_NIGHTLY else 3  # of each operation in each phase, beside those that cover its parameters
+EXAMPLES = 50 if IS_NIGHTLY else 3  # of each operation in each phase, beside those that cover its parameters
 SECONDS = 1200 if IS_NIGHTLY else 300
 # Schema-valid data may be refused: a schema does not know which scopes one may give, or what an hour ago was.
 # Every request below bears its credentials as fixed headers, so that none can be left out.
