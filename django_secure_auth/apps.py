@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.contrib.admin import apps as admin_apps
 from django.core import checks
 from django.db.models.signals import post_migrate, pre_delete, pre_save
@@ -30,6 +30,9 @@ class SecureAuthConfig(AppConfig):
         for signal, receiver, model in RECEIVERS:
             signal.connect(receiver, sender=model, dispatch_uid=f"secure_auth.{receiver.__name__}")
         post_migrate.connect(after_migrate, sender=self, dispatch_uid="secure_auth.migrated")
+        if apps.is_installed("drf_spectacular"):
+            import django_secure_auth.openapi  # noqa: F401, PLC0415  # needs the extra; describes our views by being loaded
+
         for function, is_deploy in run_checks:
             checks.register(function, "secure_auth", deploy=is_deploy)
 

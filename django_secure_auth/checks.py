@@ -19,7 +19,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Warning
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.utils.encoding import force_bytes
 from django.utils.module_loading import import_string
 
@@ -27,12 +27,15 @@ from django_secure_auth.accounts.serializers import identity_fields
 from django_secure_auth.conf import conf, declared, shared_keys
 from django_secure_auth.kit.keys import is_weak_secret
 from django_secure_auth.mail import uses_celery
+from django_secure_auth.ownership.policy import rule_of
 from django_secure_auth.rbac.backends import RoleBackend
+from django_secure_auth.routes import open_routes
 
 MIDDLEWARE_HEADERS = "django_secure_auth.headers.middleware.SecurityHeadersMiddleware"
 MIDDLEWARE_IDLE = "django_secure_auth.sessions.middleware.IdleTimeoutMiddleware"
 MIDDLEWARE_AUTH = "django.contrib.auth.middleware.AuthenticationMiddleware"
 MIDDLEWARE_CSRF = "django.middleware.csrf.CsrfViewMiddleware"
+AUTH_API_KEY = "django_secure_auth.apikeys.authentication.APIKeyAuthentication"
 ADMIN_SITE = "django_secure_auth.staff.admin.SecureAdminSite"  # a name: who has no admin does not load it
 _MIN_SECRET = 32
 
@@ -147,7 +150,7 @@ def _find_user_model() -> Iterable[CheckMessage]:
 
 
 def _find_installation() -> Iterable[CheckMessage]:
-    """E010 to E012, W010 to W014: what the quick start installs."""
+    """E010 to E012, W010 to W014, W020: what the quick start installs."""
     middleware = list(django_settings.MIDDLEWARE)
     if MIDDLEWARE_IDLE not in middleware:
         yield _error(
@@ -198,11 +201,32 @@ def _find_installation() -> Iterable[CheckMessage]:
             "Staff sign in to Django's admin with a password alone.",
             "Replace 'django.contrib.admin' in INSTALLED_APPS by 'django_secure_auth.apps.SecureAdminConfig'.",
         )
+    classes = getattr(django_settings, "REST_FRAMEWORK", {}).get("DEFAULT_AUTHENTICATION_CLASSES", ())
+    if AUTH_API_KEY in classes:
+        yield _warning(
+            20,
+            "APIKeyAuthentication is a default authentication class: every view of the project takes API keys, also "
+            "those that have no scope.",
+            "Name it in the authentication_classes of the views that programs may use, and HasScope beside it.",
+        )
 
 
 def _admin_asks_for_codes() -> bool:
     site = getattr(apps.get_app_config("admin"), "default_site", "django.contrib.admin.sites.AdminSite")
     return issubclass(import_string(site), import_string(ADMIN_SITE))
+
+
+def _find_owners() -> Iterable[CheckMessage]:
+    """E030: a model whose way to its owner leads nowhere."""
+    for model in apps.get_models():
+        try:
+            rule_of(model)
+        except ImproperlyConfigured as mistake:
+            yield _error(
+                30,
+                str(mistake),
+                'Name foreign keys up to the user model, such as "owner" or "project__owner".',
+            )
 
 
 def _find_production() -> Iterable[CheckMessage]:
@@ -258,15 +282,42 @@ def _find_production() -> Iterable[CheckMessage]:
         )
 
 
+_NAMED_AT_MOST = 5
+
+
+def _find_open_routes() -> Iterable[CheckMessage]:
+    """W009, with `--deploy`: URLs that anybody may call and that nobody has declared open."""
+    found = open_routes()
+    if found:
+        more = f", and {len(found) - _NAMED_AT_MOST} more" if len(found) > _NAMED_AT_MOST else ""
+        yield _warning(
+            9,
+            f"Open without a declaration: {'; '.join(map(str, found[:_NAMED_AT_MOST]))}{more}.",
+            "Guard them, or name what is meant to be open in OPEN_ROUTES. `manage.py secure_auth_routes` shows all.",
+        )
+
+
 check_combinations = _if_settings_hold(_find_combinations)
 check_installation = _if_settings_hold(_find_installation)
+check_owners = _if_settings_hold(_find_owners)
 check_production = _if_settings_hold(_find_production)
+check_routes = _if_settings_hold(_find_open_routes)
 
 run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
     (check_settings, False),
     (check_combinations, False),
     (check_installation, False),
+    (check_owners, False),
     (check_production, True),
+    (check_routes, True),
 )
 
-__all__ = ["check_combinations", "check_installation", "check_production", "check_settings", "run_checks"]
+__all__ = [
+    "check_combinations",
+    "check_installation",
+    "check_owners",
+    "check_production",
+    "check_routes",
+    "check_settings",
+    "run_checks",
+]

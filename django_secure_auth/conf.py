@@ -19,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.encoding import force_bytes
 
+from django_secure_auth.kit.apikeys import is_key_word, is_scope
 from django_secure_auth.kit.client_ip import parse_trusted_proxies
 from django_secure_auth.kit.cookies import cookie_name
 from django_secure_auth.kit.jwt import Key, KeyRing
@@ -31,6 +32,7 @@ Complaint = str | None
 _MISSING = object()
 _MAX_KEY_ID = 64
 _BASE_URL = re.compile(r"(?i)https?://[^\s\\?#@]+")
+_PERMISSION = re.compile(r"[A-Za-z_]\w*\.\w+", re.ASCII)
 
 
 class Setting(Generic[T]):
@@ -174,6 +176,25 @@ def _rates(value: Any) -> Complaint:
     return None
 
 
+def _a_key_word(value: Any) -> Complaint:
+    return None if is_key_word(value) else "must be 2 to 16 lower-case letters and digits, a letter first."
+
+
+def _a_key_word_or_none(value: Any) -> Complaint:
+    return None if value is None else _a_key_word(value)
+
+
+def _scopes(value: Any) -> Complaint:
+    if not isinstance(value, dict):
+        return f"must be a dict, not {type(value).__name__}."
+    for scope, permission in value.items():
+        if not is_scope(scope):
+            return f"has {scope!r}, which is no scope; write for example 'reports:read'."
+        if permission is not None and not (isinstance(permission, str) and _PERMISSION.fullmatch(permission)):
+            return f"[{scope!r}] must be a permission such as 'reports.view_report', or None."
+    return None
+
+
 FORBIDDEN_PROFILE_FIELDS = frozenset(
     {
         "id",
@@ -206,6 +227,13 @@ def _a_signing_key(entry: dict[str, Any]) -> Key:
     if alg == "HS256":
         return Key.from_secret(kid=kid, secret=b64decode(key.rstrip("=")))
     return Key.from_pem(kid=kid, alg=alg, pem=key)
+
+
+def _route_names(value: Any) -> Complaint:
+    fine = isinstance(value, list | tuple) and all(
+        isinstance(name, str) and name.strip() == name != "" for name in value
+    )
+    return None if fine else "must be a list of URL names or paths, such as ['health', '/about/<str:page>/']."
 
 
 def _signing_keys(value: Any) -> Complaint:
@@ -365,6 +393,37 @@ class Conf:
         judge=_profile_fields,
         text="Fields that `PATCH me/` takes and `GET me/` shows, where the user model has them; never the ones that "
         "users sign in with or are known by.",
+    )
+    API_KEY_PREFIX = Setting(
+        "dsa", judge=_a_key_word, text="First part of new API keys, by which secret scanners find them."
+    )
+    API_KEY_ENVIRONMENT = Setting[str | None](
+        None,
+        judge=_a_key_word_or_none,
+        text="Second part of new API keys, for people who handle several. None: 'test' with DEBUG, else 'live'.",
+    )
+    API_KEY_SCOPES = Setting[dict[str, str | None]](
+        {},
+        judge=_scopes,
+        text="Scopes that users may give to their own API keys, such as `{'reports:read': 'reports.view_report'}`: "
+        "only who has the permission may give the scope; None is everybody.",
+    )
+    API_KEY_OVERLAP = Setting(
+        _DAY,
+        judge=_a_duration(timedelta(0), 30 * _DAY),
+        text="How long an API key goes on working beside the one that took over from it.",
+    )
+    MAX_API_KEYS_PER_USER = Setting(
+        10,
+        judge=_an_int(0, 10_000),
+        text="Living API keys of one user, without those that are being replaced; 0 is no limit.",
+    )
+    # routes
+    OPEN_ROUTES = Setting[list[str] | tuple[str, ...]](
+        (),
+        judge=_route_names,
+        text="URLs of yours that anybody may call on purpose: names with their namespace, or paths as "
+        "`secure_auth_routes` shows them.",
     )
     # audit
     AUDIT_RETENTION = Setting(

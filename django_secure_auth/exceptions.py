@@ -50,6 +50,7 @@ class InvalidInput(SecureAuthError):
 class Unauthenticated(SecureAuthError):
     """401: no or bad proof of who it is."""
 
+    auth_header = "Bearer"  # DRF's own exception handler puts it into WWW-Authenticate
     status_code = 401
     code = "not_authenticated"
     title = "Not signed in"
@@ -104,6 +105,12 @@ class ChallengeInvalid(Unauthenticated):
     code = "challenge_invalid"
     title = "Start again"
     default_detail = "There is no open request for a code in this browser; start again."
+
+
+class APIKeyInvalid(Unauthenticated):
+    code = "api_key_invalid"
+    title = "API key refused"
+    default_detail = "The API key was not accepted."
 
 
 class Forbidden(SecureAuthError):

@@ -14,6 +14,7 @@ from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import signals
 from django.db.models.expressions import Expression
+from django.db.models.lookups import IExact
 from django.db.models.sql import InsertQuery, UpdateQuery
 
 M = TypeVar("M", bound=models.Model)
@@ -36,6 +37,23 @@ class Param(Expression):
         return self.output_field.get_db_prep_save(value, connection=connection)
 
 
+class _Typed(Param):
+    """A value that stands behind `LIKE` on some databases: what would be a wildcard there is escaped."""
+
+    def bind(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        return connection.ops.prep_for_iexact_query(super().bind(value, connection))
+
+
+class _SameInAnyCase(IExact):
+    def process_rhs(self, *args: Any) -> Any:
+        return super(IExact, self).process_rhs(*args)  # IExact escapes here what `_Typed` escapes when it is bound
+
+
+def same_in_any_case(name: str, model: type[models.Model], field: str) -> Any:
+    """Return the condition `field__iexact=Param(name, …)`."""
+    return _SameInAnyCase(models.F(field), _Typed(name, model, field))
+
+
 class _Prepared(Generic[C]):
     """What is compiled is kept for each connection: threads have their own, and databases differ.
 
@@ -43,14 +61,14 @@ class _Prepared(Generic[C]):
     thread that has ended.
     """
 
-    def _for(self, connection: BaseDatabaseWrapper) -> C:
-        kept: dict[_Prepared[C], C] = connection.__dict__.setdefault(_KEPT, {})
-        found = kept.get(self)
+    def _for(self, connection: BaseDatabaseWrapper, rows: int = 1) -> C:
+        kept: dict[tuple[_Prepared[C], int], C] = connection.__dict__.setdefault(_KEPT, {})
+        found = kept.get((self, rows))
         if found is None:
-            found = kept[self] = self._compile(connection)
+            found = kept[self, rows] = self._compile(connection, rows)
         return found
 
-    def _compile(self, connection: BaseDatabaseWrapper) -> C:
+    def _compile(self, connection: BaseDatabaseWrapper, rows: int) -> C:
         raise NotImplementedError
 
 
@@ -68,7 +86,7 @@ class PreparedSelect(_Prepared[_Select]):
         self._queryset = queryset
         self._model: type[models.Model] | None = None
 
-    def _compile(self, connection: BaseDatabaseWrapper) -> _Select:
+    def _compile(self, connection: BaseDatabaseWrapper, rows: int) -> _Select:
         compiler = self._queryset().query.get_compiler(connection=connection)
         sql, params = compiler.as_sql()
         converters = compiler.get_converters([column for column, _, _ in compiler.select])
@@ -94,11 +112,11 @@ class PreparedUpdate(_Prepared[tuple[str, list[Any]]]):
     """One conditional UPDATE: `rows` says which, `changes` says what."""
 
     def __init__(self, rows: Callable[[], models.QuerySet[Any, Any]], changes: Callable[[], dict[str, Any]]) -> None:
-        self._rows, self._changes = rows, changes
+        self._chosen, self._changes = rows, changes
         self._model: type[models.Model] | None = None
 
-    def _compile(self, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
-        query: Any = self._rows().query.chain(UpdateQuery)
+    def _compile(self, connection: BaseDatabaseWrapper, rows: int) -> tuple[str, list[Any]]:
+        query: Any = self._chosen().query.chain(UpdateQuery)
         query.add_update_values(self._changes())
         sql, params = query.get_compiler(connection=connection).as_sql()
         return sql, list(params)
@@ -106,7 +124,7 @@ class PreparedUpdate(_Prepared[tuple[str, list[Any]]]):
     def run(self, **values: Any) -> int:
         """Run the statement and return how many rows it has changed."""
         if self._model is None:
-            self._model = self._rows().model
+            self._model = self._chosen().model
         connection: Any = connections[router.db_for_write(self._model)]
         sql, params = self._for(connection)
         with connection.cursor() as cursor:
@@ -123,25 +141,31 @@ class PreparedInsert(_Prepared[tuple[str, list[Any]]], Generic[M]):
     def _fields(self) -> Iterator[models.Field[Any, Any]]:
         return (field for field in self._model._meta.concrete_fields if not isinstance(field, models.AutoField))
 
-    def _compile(self, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
+    def _compile(self, connection: BaseDatabaseWrapper, rows: int) -> tuple[str, list[Any]]:
         fields = list(self._fields())
-        sample = self._model(**{field.attname: Param(field.attname, self._model, field.name) for field in fields})
-        query = InsertQuery(self._model)
-        query.insert_values(fields, [sample], raw=True)
+        samples = [
+            self._model(**{one.attname: Param(f"{one.attname} {row}", self._model, one.name) for one in fields})
+            for row in range(rows)
+        ]
+        query: Any = InsertQuery(self._model)
+        query.insert_values(fields, samples, raw=True)
         [(sql, params)] = query.get_compiler(connection=connection).as_sql()
         return sql, list(params)
 
-    def insert(self, instance: M) -> None:
-        """Write a new row. Who listens to the model's `pre_save` or `post_save` is told as by `save()`."""
-        using = router.db_for_write(self._model, instance=instance)
+    def insert(self, *instances: M) -> None:
+        """Write new rows, in one statement. Who listens to the saves of the model is told as by `save()`."""
+        using = router.db_for_write(self._model)
         if signals.post_save.has_listeners(self._model):  # may ask for the row's number
-            instance.save(force_insert=True, using=using)
+            for instance in instances:
+                instance.save(force_insert=True, using=using)
             return
-        signals.pre_save.send(sender=self._model, instance=instance, raw=False, using=using, update_fields=None)
         connection: Any = connections[using]
-        sql, params = self._for(connection)
-        values = {field.attname: field.pre_save(instance, True) for field in self._fields()}
+        sql, params = self._for(connection, len(instances))
+        values: dict[str, Any] = {}
+        for row, instance in enumerate(instances):
+            signals.pre_save.send(sender=self._model, instance=instance, raw=False, using=using, update_fields=None)
+            values |= {f"{one.attname} {row}": one.pre_save(instance, True) for one in self._fields()}
         with connection.cursor() as cursor:
             cursor.execute(sql, _bind(params, values, connection))
-        instance._state.adding = False
-        instance._state.db = using
+        for instance in instances:
+            instance._state.adding, instance._state.db = False, using

@@ -55,6 +55,9 @@ _DRF: tuple[tuple[type[drf.APIException], type[SecureAuthError]], ...] = (
     (drf.UnsupportedMediaType, exceptions.UnsupportedMediaType),
 )
 
+# What a DRF permission may refuse with, by its `code`. Ownership says 404: a foreign object is a missing one.
+_BY_CODE: dict[Any, type[SecureAuthError]] = {one.code: one for one in (exceptions.StepUpRequired, exceptions.NotFound)}
+
 
 def _messages(detail: Any) -> Any:
     if isinstance(detail, dict):
@@ -86,8 +89,8 @@ def _from_drf(error: drf.APIException) -> SecureAuthError:
         return exceptions.RateLimited(headers={"Retry-After": str(max(1, round(wait)))} if wait else {})
     if isinstance(error, drf.PermissionDenied) and str(error.detail).startswith("CSRF Failed"):
         return exceptions.CSRFFailed()  # DRF's own SessionAuthentication
-    if isinstance(error, drf.PermissionDenied) and error.get_codes() == exceptions.StepUpRequired.code:
-        return exceptions.StepUpRequired()  # a permission said so through its `code`
+    if isinstance(error, drf.PermissionDenied) and error.get_codes() in _BY_CODE:
+        return _BY_CODE[str(error.get_codes())]()  # a permission said so through its `code`
     for theirs, ours in _DRF:
         if isinstance(error, theirs):
             # DRF turns a 401 into a 403 when no authentication class names a challenge: keep its status.
@@ -177,17 +180,19 @@ def answer_exception(exc: Exception, context: dict[str, Any]) -> Response:
         # DRF's own `A & B` forgets which operand refused, and with it the code.
         error = exceptions.StepUpRequired(headers=error.headers)
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(exc, SecureAuthError):
-        bare = plain_request(request)
-        _log_defect(exc, bare, status=error.status_code)
-        if isinstance(error, exceptions.InternalError):
-            got_request_exception.send(sender=context["view"].__class__ if context.get("view") else None, request=bare)
+        sender = context["view"].__class__ if context.get("view") else None
+        tell_defect(exc, plain_request(request), answer=error, sender=sender)
         response = problem_response(error, request)
         response._has_been_logged = True  # type: ignore[attr-defined]  # Django would log it again, without traceback
         return response
     return problem_response(error, request)
 
 
-def _log_defect(error: Exception, request: HttpRequest, *, status: int) -> None:
+def tell_defect(error: Exception, request: HttpRequest, *, answer: SecureAuthError, sender: Any) -> None:
+    """Log a defect with its traceback, and announce it by `got_request_exception` when the answer is `internal_error`.
+
+    Error trackers and test clients listen to that signal, and look for the exception that is being handled.
+    """
     # A path is decoded: it may hold line breaks, which would be lines of the log, and escapes for the terminal.
     path = request.path.encode("unicode_escape").decode("ascii")
     logger.error(
@@ -196,5 +201,7 @@ def _log_defect(error: Exception, request: HttpRequest, *, status: int) -> None:
         path,
         scope_of(request).request_id,
         exc_info=error,
-        extra={"status_code": status, "request": request},
+        extra={"status_code": answer.status_code, "request": request},
     )
+    if isinstance(answer, exceptions.InternalError):
+        got_request_exception.send(sender=sender, request=request)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from uuid import UUID
 
@@ -51,6 +51,7 @@ class Scope:
         self._sender = meta.get("REMOTE_ADDR"), meta.get("HTTP_X_FORWARDED_FOR")
         self._user_agent = meta.get("HTTP_USER_AGENT", "")
         self.deferred: list[Callable[[], object]] = []
+        self.collected: dict[Callable[..., object], list[Any]] = {}
         self.refusal: Refusal | None = None
 
     @cached_property
@@ -84,6 +85,11 @@ class Credentials:
 def plain_request(request: AnyRequest) -> HttpRequest:
     """Return Django's request behind DRF's."""
     return request._request if isinstance(request, Request) else request
+
+
+def carries_api_key(request: AnyRequest) -> bool:
+    """Tell whether a request has the header of an API key, whatever it holds."""
+    return "HTTP_X_API_KEY" in plain_request(request).META
 
 
 def _printable(text: str, limit: int) -> str:
@@ -130,10 +136,23 @@ def after_transaction(write: Callable[[], object], *, using: str | None = None) 
         write()
 
 
+def at_end_of_request(write: Callable[..., object], item: object) -> None:
+    """Call `write(*items)` once at the end of the request in scope, with the items of all such calls; else now."""
+    scope = _current.get()
+    if scope is None:
+        write(item)
+    else:
+        scope.collected.setdefault(write, []).append(item)
+
+
 def run_deferred(scope: Scope) -> None:
     """Run what was deferred, in order; one failure neither stops the others nor the response."""
-    while scope.deferred:  # a write may itself defer one
-        write = scope.deferred.pop(0)
+    while scope.deferred or scope.collected:  # a write may itself defer one
+        if scope.deferred:
+            write = scope.deferred.pop(0)
+        else:
+            write_all, items = scope.collected.popitem()
+            write = partial(write_all, *items)
         try:
             write()
         except Exception:

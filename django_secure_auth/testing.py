@@ -12,11 +12,12 @@ from django.test import Client
 
 from django_secure_auth.conf import conf
 from django_secure_auth.kit.cookies import cookie_name
+from django_secure_auth.routes import open_routes
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import open_session
 from django_secure_auth.tokens.services import issue
 
-__all__ = ["latest_code", "sign_in"]
+__all__ = ["assert_no_open_routes", "latest_code", "open_routes", "sign_in"]
 
 
 def sign_in(
@@ -48,3 +49,13 @@ def latest_code(mailbox: Sequence[EmailMessage]) -> str:
         if match:
             return match.group(1)
     raise LookupError("No mail in this mailbox holds a code.")
+
+
+def assert_no_open_routes(urlconf: str | None = None) -> None:
+    """Assert that every URL is guarded, or declared open by `OPEN_ROUTES` or `secure_auth_open`; names the others.
+
+    For the tests of a project: a view that somebody forgot to guard fails the build on the day it is written.
+    """
+    found = open_routes(urlconf)
+    if found:
+        raise AssertionError("Anybody may call:\n" + "\n".join(f"  {route}" for route in found))

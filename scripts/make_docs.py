@@ -57,10 +57,14 @@ KINDS = {
     "_a_text": "text",
     "_a_text_or_none": "text or None",
     "_a_base_url": "http or https URL: host, perhaps port and path; or None",
-    "_a_cookie_prefix": "ASCII letters, digits, `-`, `_`",
+    "_a_cookie_prefix": "ASCII letters, digits, `-`, `_`; at most 64, no `__…-` in front",
     "_a_policy": "`'new_device'`, `'always'`, `'never'` or a callable",
     "_proxies": "count from 0 to 50, or a list of networks",
     "_rates": "dict of rates: `n/[k]s`, `m`, `h` or `d`",
+    "_a_key_word": "2 to 16 of `a-z` and `0-9`, a letter first",
+    "_a_key_word_or_none": "2 to 16 of `a-z` and `0-9`, a letter first; or None",
+    "_scopes": "dict of scopes, each with a permission or None",
+    "_route_names": "list of URL names or paths",
     "_profile_fields": "list of field names; no credential, no privilege",
     "_signing_keys": "list of keys, the first of which can sign, or None",
     "_encryption_keys": "list of keys of exactly 32 bytes, or None",
@@ -73,6 +77,7 @@ GROUPS = {
     "codes": "E-mailed codes",
     "limits": "Limits",
     "accounts": "Accounts",
+    "routes": "Routes",
     "audit": "Audit",
 }
 
@@ -142,8 +147,8 @@ def settings_page() -> str:
         "## The limits of `RATE_LIMITS`",
         table(("limit", "default"), limits),
         "A project names only those that it changes. What each one counts: [ratelimit](ratelimit.md).",
-        "Settings of features that are still to come (registration, password reset, API keys, notices, audit formats "
-        "and seals) are not declared yet, and naming one is `secure_auth.E001`.",
+        "Settings of features that are still to come (registration, password reset, notices, audit formats and "
+        "seals) are not declared yet, and naming one is `secure_auth.E001`.",
     ]
     return page("Settings", *blocks)
 
@@ -199,9 +204,14 @@ def controls_in(marks: list[ast.expr]) -> Iterator[str]:
                 yield from (str(one.value) for one in node.args if isinstance(one, ast.Constant))
 
 
-def regressions_in(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[int]:
-    match = re.match(r"(R\d+(?:, ?R\d+)*):", ast.get_docstring(node) or "")
-    return [int(number) for number in re.findall(r"\d+", match[1])] if match else []
+def regressions_in(name: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[int]:
+    """The laws that a test proves; a number that stands anywhere else would be dropped in silence, and is refused."""
+    text = ast.get_docstring(node) or ""
+    match = re.match(r"(R\d+(?:, ?R\d+)*):", text)
+    found = [int(number) for number in re.findall(r"\d+", match[1])] if match else []
+    if len(found) != len(re.findall(r"\bR\d+\b", text)):
+        raise LookupError(f"{name}: the regressions of a test stand first in its docstring, as in `R8, R17: …`")
+    return found
 
 
 def listed(tests: list[str]) -> str:
@@ -219,7 +229,7 @@ def rows_of(name: str) -> list[dict[str, str]]:
 def regressions_page() -> str:
     tests: dict[int, list[str]] = defaultdict(list)
     for name, node, _marks in test_functions():
-        for number in regressions_in(node):
+        for number in regressions_in(name, node):
             tests[number].append(name)
     rows = []
     for row in rows_of("regressions.csv"):

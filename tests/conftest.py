@@ -1,7 +1,6 @@
 """Fixtures and rules for the whole suite.
 
-A skipped test is a failure when SECURE_AUTH_REQUIRE_SERVICES=1 says that every service has to be there. A test that is
-marked with ``database(...)`` is deselected on another database, so that a skip always means that something is missing.
+A skipped test is a failure when SECURE_AUTH_REQUIRE_SERVICES=1 says that every service has to be there.
 """
 
 from __future__ import annotations
@@ -14,11 +13,12 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.core.cache import caches
-from django.db import connection
 from hypothesis import settings as hypothesis_settings
 from pytest_django.plugin import DjangoDbBlocker
 
+from django_secure_auth.apikeys import services as apikey_services
 from django_secure_auth.audit import services as audit_services
+from django_secure_auth.ratelimit import counter as limit_counter
 from django_secure_auth.sessions import services as session_services
 from django_secure_auth.sessions import state as session_state
 from django_secure_auth.tokens import services as token_services
@@ -37,17 +37,6 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = os.environ.get("SECURE_AUTH_JUNIT_DIR")
     if folder and not config.option.xmlpath and not hasattr(config, "workerinput"):
         config.option.xmlpath = str(Path(folder) / f"pytest-{os.getpid()}.xml")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    foreign = [item for item in items if not _fits_database(item)]
-    if foreign:
-        config.hook.pytest_deselected(items=foreign)
-        items[:] = [item for item in items if item not in foreign]
-
-
-def _fits_database(item: pytest.Item) -> bool:
-    return all(connection.vendor in marker.args for marker in item.iter_markers("database"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -75,11 +64,14 @@ def _no_memories() -> None:
     """What one test made the process remember (limits, states, signatures) must not decide another."""
     for alias in django_settings.CACHES:
         caches[alias].clear()
+    limit_counter._over.clear()
     session_state._local.clear()
     session_state._last_outage = 0.0
     session_services._told.clear()
     audit_services._written.clear()
     token_services._verified.clear()
+    apikey_services._told.clear()
+    apikey_services._last_failure = float("-inf")
 
 
 @pytest.fixture
@@ -124,21 +116,9 @@ def mariadb_url() -> str:
 
 @pytest.fixture
 def redis_url() -> str:
-    """Address of a Redis database for this worker alone (15, 14, …), emptied before the test."""
+    """Address of a Redis server, without a database number."""
     _need("redis")
-    redis = pytest.importorskip("redis", reason="the extra `redis` is not installed")
-    number = 15 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    url = f"{reachable.url_of('redis')}/{number}"
-    with redis.Redis.from_url(url) as client:
-        client.flushdb()
-    return url
-
-
-@pytest.fixture
-def amqp_url() -> str:
-    """Address of a RabbitMQ server's default virtual host; a test names its own queues and deletes them."""
-    _need("amqp")
-    return f"{reachable.url_of('amqp')}//"
+    return reachable.url_of("redis")
 
 
 @pytest.fixture

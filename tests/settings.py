@@ -43,6 +43,9 @@ INSTALLED_APPS = [
     *env.list("DSA_EXTRA_APPS", default=[]),
     "rest_framework",
     "django_secure_auth",
+    "tests.host_app",
+    "testproject.notes",
+    "testproject.reports",
 ]
 
 MIDDLEWARE = [

@@ -18,7 +18,9 @@ from django_secure_auth import checks
 from django_secure_auth.checks import (
     check_combinations,
     check_installation,
+    check_owners,
     check_production,
+    check_routes,
     check_settings,
 )
 from django_secure_auth.checks import run_checks as our_checks
@@ -26,6 +28,7 @@ from django_secure_auth.conf import Conf, conf
 from django_secure_auth.kit.keys import b64encode, new_secret_bytes
 from django_secure_auth.rbac.backends import RoleBackend
 from django_secure_auth.staff.admin import SecureAdminSite
+from tests.host_app.models import Note
 
 HEADERS = "django_secure_auth.headers.middleware.SecurityHeadersMiddleware"
 IDLE = "django_secure_auth.sessions.middleware.IdleTimeoutMiddleware"
@@ -89,7 +92,9 @@ def test_all_of_them_are_registered_and_those_of_production_wait_for_deploy() ->
         check_settings: False,
         check_combinations: False,
         check_installation: False,
+        check_owners: False,
         check_production: True,
+        check_routes: True,
     }
     always: set[Any] = set(registry.registry.get_checks())
     deploying: set[Any] = set(registry.registry.get_checks(include_deployment_checks=True))
@@ -200,6 +205,16 @@ def test_e013_one_key_for_two_purposes() -> None:
     assert root["key"] not in f"{message.msg} {message.hint}"
 
 
+# --- owners ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["ownr", "project__name", "tags", "project"])
+def test_e030_a_way_to_the_owner_that_leads_nowhere(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Note, "secure_auth_owner", path)
+    message = the_one(found(), "E030")
+    assert message.msg.startswith(f"host_app.Note.secure_auth_owner is {path!r}, but")
+
+
 # --- installation ------------------------------------------------------------------------------------
 
 
@@ -276,6 +291,19 @@ def test_w014_is_silent_for_a_subclass(good: Any) -> None:
     assert found() == []
 
 
+@pytest.mark.parametrize("name", ["DEFAULT_AUTHENTICATION_CLASSES", "OTHER"])
+def test_w020_keys_that_open_every_view(name: str, good: Any) -> None:
+    both = [
+        "django_secure_auth.tokens.authentication.JWTCookieAuthentication",
+        "django_secure_auth.apikeys.authentication.APIKeyAuthentication",
+    ]
+    good.REST_FRAMEWORK = {**good.REST_FRAMEWORK, name: both}
+    if name == "OTHER":
+        assert found() == []
+    else:
+        the_one(found(), "W020")
+
+
 # --- production --------------------------------------------------------------------------------------
 
 
@@ -341,6 +369,25 @@ def test_w007_no_codes_at_all() -> None:
 @pytest.mark.parametrize("alias", ["table", "files"])
 def test_w008_a_cache_that_counts_in_two_steps(alias: str) -> None:
     the_one(found(RATE_LIMIT_CACHE=alias), "W008")
+
+
+def test_w009_urls_that_anybody_may_call(good: Any) -> None:
+    """The first few are named, the others counted."""
+    good.ROOT_URLCONF = "tests.stories.host"
+    message = the_one(found(), "W009")
+    assert "/social-page/<str:pk>/ (social-page): anyone" in message.msg
+    assert message.msg.endswith(", and 3 more.")
+    assert "/plain-poll/" not in message.msg
+    open_now = ["social", "social-page", "social-fails", "social-bare", "leave", "open", "plain"]
+    message = the_one(found(OPEN_ROUTES=open_now), "W009")
+    assert message.msg == "Open without a declaration: ANY /plain-poll/ (plain-poll): anyone."
+    assert found(OPEN_ROUTES=[*open_now, "plain-poll"]) == []
+
+
+def test_w009_a_urlconf_that_cannot_be_read(good: Any) -> None:
+    """Whoever cannot see the doors cannot say that they are shut."""
+    good.ROOT_URLCONF = "tests.no_such_module"
+    assert "ModuleNotFoundError" in the_one(found(), "W009").msg
 
 
 def test_every_id_has_a_test_of_its_own_in_this_file() -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import connection, connections
 from django.db.models import F
 from django.db.models.signals import post_save, pre_save
@@ -18,7 +19,7 @@ from django.test.utils import CaptureQueriesContext
 from django_secure_auth.audit import events
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.otp.models import TrustedDevice
-from django_secure_auth.prepared import Param, PreparedInsert, PreparedSelect, PreparedUpdate
+from django_secure_auth.prepared import Param, PreparedInsert, PreparedSelect, PreparedUpdate, same_in_any_case
 from tests.browser import make_user
 
 pytestmark = pytest.mark.django_db
@@ -144,6 +145,30 @@ def test_a_connection_of_a_thread_that_has_ended_is_given_up() -> None:
         thread.join()
     gc.collect()
     assert [kept for kept in seen if kept() is not None] == []
+
+
+@pytest.mark.parametrize("typed", ["ANA@example.com", "a_a@example.com", "%", "a\\_a@example.com", "ana@example.com\\"])
+def test_a_condition_in_any_case_finds_what_the_querysets_does(typed: str) -> None:
+    """What would be a wildcard is none, and a backslash is itself."""
+    model = get_user_model()
+    name = model.get_email_field_name()
+    for address in ("ana@example.com", "a_a@example.com"):
+        make_user(address)
+    select = PreparedSelect(
+        lambda: model._default_manager.filter(same_in_any_case("typed", model, name)).values_list(name)
+    )
+    found = {address for [address] in select.rows(typed=typed)}
+    assert found == set(model._default_manager.filter(**{f"{name}__iexact": typed}).values_list(name, flat=True))
+
+
+def test_several_rows_are_one_statement() -> None:
+    insert = PreparedInsert(SecurityEvent)
+    for count in (3, 1, 3, 2):
+        with CaptureQueriesContext(connection) as captured:
+            insert.insert(*(_event(message=f"{count} {number}", details={"n": number}) for number in range(count)))
+        assert len(captured) == 1
+    assert SecurityEvent.objects.count() == 9
+    assert {row.details["n"] for row in SecurityEvent.objects.filter(message__startswith="3 ")} == {0, 1, 2}
 
 
 def test_a_value_that_was_not_given_is_an_error() -> None:

@@ -1,4 +1,4 @@
-"""Every dotted path of the contract exists, and can be the first thing that a project imports."""
+"""Every dotted path that a project may write exists, and can be the first thing that it imports."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from django_secure_auth import signals
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path(django_secure_auth.__file__).parent
 
-# Contract §1 and §6, as far as these slices go.
+# Public, and as stable as docs/index.md says: a name may join, none may move or go.
 PATHS = [
+    "apikeys.authentication.APIKeyAuthentication",
     "accounts.models.AbstractEmailUser",
     "accounts.services.copy_cookies",
     "accounts.services.log_in",
@@ -28,6 +29,7 @@ PATHS = [
     "apps.SecureAuthConfig",
     "audit.models.SecurityEvent",
     "audit.security_logger",
+    "decorators.requires",
     "headers.middleware.SecurityHeadersMiddleware",
     "kit.json_log.JSONFormatter",
     "kit.jwt.Key",
@@ -41,6 +43,10 @@ PATHS = [
     "kit.redact.redact_jti",
     "kit.redact.redact_mapping",
     "otp.tasks.send_code",
+    "ownership.admin.OwnedAdminMixin",
+    "ownership.mixins.OwnedViewMixin",
+    "ownership.permissions.IsOwner",
+    "ownership.querysets.OwnedQuerySet",
     "problems.exception_handler",
     "rbac.backends.RoleBackend",
     "rbac.models.Role",
@@ -57,6 +63,7 @@ PATHS = [
     "rbac.services.revoke",
     "rbac.services.roles_of",
     "sessions.middleware.IdleTimeoutMiddleware",
+    "signals.api_key_used_first",
     "signals.otp_approved",
     "signals.otp_sent",
     "signals.refresh_reused",
@@ -64,9 +71,14 @@ PATHS = [
     "signals.role_revoked",
     "signals.session_ended",
     "signals.session_opened",
+    "strict.SafeOrderingFilter",
+    "strict.SafeOrderingQuerySet",
+    "strict.StrictModelSerializer",
     "strict.StrictSerializer",
     "tasks.purge",
+    "testing.assert_no_open_routes",
     "testing.latest_code",
+    "testing.open_routes",
     "testing.sign_in",
     "tokens.authentication.JWTCookieAuthentication",
     "urls.urlpatterns",
@@ -106,14 +118,15 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_path_of_the_contract_exists(path: str) -> None:
+def test_a_public_path_exists(path: str) -> None:
     assert import_string(f"django_secure_auth.{path}") is not None
 
 
 def test_the_signals_are_signals() -> None:
     public = {name: value for name, value in vars(signals).items() if isinstance(value, Signal)}
     assert set(public) == {
-        "session_opened", "session_ended", "otp_sent", "otp_approved", "refresh_reused", "role_granted", "role_revoked",
+        "session_opened", "session_ended", "otp_sent", "otp_approved", "refresh_reused", "api_key_used_first",
+        "role_granted", "role_revoked",
     }  # fmt: skip
     for name in public:
         assert f"| `{name}` |" in str(signals.__doc__)
@@ -140,13 +153,18 @@ def test_the_kit_needs_no_django(module: str) -> None:
         "headers.middleware.SecurityHeadersMiddleware",
         "sessions.middleware.IdleTimeoutMiddleware",
         "tokens.authentication.JWTCookieAuthentication",
+        "apikeys.authentication.APIKeyAuthentication",
         "problems.exception_handler",
         "rbac.permissions.RecentlyAuthenticated",
+        "ownership.querysets.OwnedQuerySet",
+        "ownership.mixins.OwnedViewMixin",
+        "strict.SafeOrderingQuerySet",
         "rbac.backends.RoleBackend",
         "rbac.services.grant",
         "audit.security_logger",
         "urls.urlpatterns",
         "testing.sign_in",
+        "decorators.requires",
     ],
 )
 def test_a_path_may_be_the_first_that_is_imported(path: str) -> None:
@@ -196,8 +214,8 @@ def test_the_doors_show_all_that_lies_behind_them() -> None:
         return import_string(f"django_secure_auth.{door}.__all__")
 
     assert set(of("models")) == {
-        "OTPBudget", "OTPChallenge", "Role", "RoleAssignment", "RoleLink", "SecurityEvent", "Session", "TrustedDevice",
-        "UserAccess",
+        "APIKey", "OTPBudget", "OTPChallenge", "Role", "RoleAssignment", "RoleLink", "SecurityEvent", "Session",
+        "TrustedDevice", "UserAccess",
     }  # fmt: skip
     assert set(of("tasks")) == {"purge", "send_code", "tell_of_reuse"}
     for door in ("models", "tasks", "admin"):

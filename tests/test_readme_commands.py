@@ -134,9 +134,20 @@ def test_every_block_of_the_readme_is_of_a_kind_that_is_run_here() -> None:
 
 @pytest.fixture(scope="module")
 def scratch() -> Iterator[Path]:
-    """Not pytest's own folders, which are kept: there are three virtual environments in it."""
-    with tempfile.TemporaryDirectory(prefix="secure-auth-readme-") as folder:
-        yield Path(folder)
+    """Not pytest's own folders, which are kept: there are three virtual environments in it.
+
+    Nobody waits for their removal, which takes most of a minute.
+    """
+    folder = tempfile.mkdtemp(prefix="secure-auth-readme-")
+    yield Path(folder)
+    subprocess.run(
+        ["sh", "-c", 'rm -rf "$1" &', "sh", folder],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        check=True,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -198,41 +209,41 @@ def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel: Path) -> None
     assert "django_secure_auth/py.typed" in inside
 
 
-# --- make
+# --- make; a class for each, since scripts/run_tests.py gives a class to whichever worker is free
 
 
 @pytest.mark.services
-def test_the_tour_ends_well(tour: tuple[Path, str]) -> None:
-    _, output = tour
-    assert "installing the demo set" in output
-    assert "FAILED" not in output
+class TestMakeDemo:
+    def test_the_tour_ends_well(self, tour: tuple[Path, str]) -> None:
+        _, output = tour
+        assert "installing the demo set" in output
+        assert "FAILED" not in output
+
+    def test_make_demo_serves_the_page(self, tour: tuple[Path, str], scratch: Path) -> None:
+        copy, _ = tour
+        port = free_port()  # ARGS is what `make help` names; the README's own port may be taken
+        with (
+            serving("make", "demo", f"ARGS=--port {port}", cwd=copy, port=port, log=scratch / "demo.log") as address,
+            urllib.request.urlopen(f"{address}/", timeout=20) as response,  # noqa: S310  (our own server)
+        ):
+            assert response.status == http.client.OK
+            assert b"<form" in response.read()
+        printed = (scratch / "demo.log").read_text()
+        assert "ana@example.com" in printed
+        assert re.search(r"Password +\S{12,}", printed)
 
 
 @pytest.mark.services
-def test_make_demo_serves_the_page(tour: tuple[Path, str], scratch: Path) -> None:
-    copy, _ = tour
-    port = free_port()  # ARGS is what `make help` names; the README's own port may be taken
-    with (
-        serving("make", "demo", f"ARGS=--port {port}", cwd=copy, port=port, log=scratch / "demo.log") as address,
-        urllib.request.urlopen(f"{address}/", timeout=20) as response,  # noqa: S310  (our own server)
-    ):
-        assert response.status == http.client.OK
-        assert b"<form" in response.read()
-    printed = (scratch / "demo.log").read_text()
-    assert "ana@example.com" in printed
-    assert re.search(r"Password +\S{12,}", printed)
-
-
-@pytest.mark.services
-def test_make_test_sets_itself_up(index: None, scratch: Path) -> None:
-    """`make test` would start this very test again: its set-up runs, and a small part of what it runs."""
-    copy = copy_of_the_project(scratch / "test")
-    steps = run("make", "-n", "test", cwd=copy).splitlines()
-    assert steps == ["scripts/bootstrap dev", ".venv/bin/python scripts/run_tests.py"]
-    output = run("make", "test-fast", "ARGS=tests/kit/test_rate.py tests/test_smoke.py", cwd=copy)
-    assert "installing the dev set" in output
-    assert re.search(r"^\d+ passed in", output, re.MULTILINE), output
-    assert "usage: run_tests.py" in run(".venv/bin/python", "scripts/run_tests.py", "--help", cwd=copy)
+class TestMakeTest:
+    def test_make_test_sets_itself_up(self, index: None, scratch: Path) -> None:
+        """`make test` would start this very test again: its set-up runs, and a small part of what it runs."""
+        copy = copy_of_the_project(scratch / "test")
+        steps = run("make", "-n", "test", cwd=copy).splitlines()
+        assert steps == ["scripts/bootstrap dev", ".venv/bin/python scripts/run_tests.py"]
+        output = run("make", "test-fast", "ARGS=tests/kit/test_rate.py tests/test_smoke.py", cwd=copy)
+        assert "installing the dev set" in output
+        assert re.search(r"^\d+ passed in", output, re.MULTILINE), output
+        assert "usage: run_tests.py" in run(".venv/bin/python", "scripts/run_tests.py", "--help", cwd=copy)
 
 
 # --- the quick start

@@ -33,7 +33,7 @@ from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.otp import services as otp
 from django_secure_auth.otp.models import OTPChallenge
 from django_secure_auth.otp.policy import is_code_required
-from django_secure_auth.passwords.services import find_account, prove_password
+from django_secure_auth.passwords.services import find_account, prove_password, reserve_attempt
 from django_secure_auth.ratelimit.services import reserve
 from django_secure_auth.request_scope import AnyRequest, plain_request, scope_of
 from django_secure_auth.sessions.models import Session, idle_timeout
@@ -64,10 +64,15 @@ def log_in_with_password(
     Raises LimitReached, InvalidCredentials, StateUnavailable, and what `log_in` raises.
     """
     identifier = canonical_identifier(email)
-    found = find_account(email)
     known = otp.users_of_device(device)
-    is_known = found is not None and found.pk in known
-    user = prove_password(request, found, password, identifier=identifier, device=device if is_known else None)
+    if known:
+        found = find_account(email)
+        is_known = found is not None and found.pk in known
+        attempt = reserve_attempt(request, identifier, device=device if is_known else None)
+    else:  # counted before anybody is looked for: over the limit a known account must cost what an unknown one costs
+        attempt = reserve_attempt(request, identifier, device=None)
+        found = find_account(email)
+    user = prove_password(request, found, password, attempt)
     return _log_in(request, user, amr=["pwd"], remember_me=remember_me, device=device, is_trusted=known.get(user.pk))
 
 

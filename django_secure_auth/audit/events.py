@@ -64,11 +64,20 @@ SESSION_EXPIRED = Event("session_expired", Kind.AUTH_SUCCESS, "A session of Djan
 SESSION_USE_AFTER_END = Event("session_use_after_expire", Kind.AUTH_FAILURE, "An ended session was used")
 CSRF_FAIL = Event("malicious_csrf", Kind.SUSPICIOUS_REQUEST, "A request failed the CSRF check", is_free=True)
 AUTHZ_FAIL = Event("authz_fail", Kind.AUTHZ_FAILURE, "Access refused", is_free=True)
+AUTHZ_BROKEN = Event(
+    "authz_broken", Kind.SUSPICIOUS_REQUEST, "Access refused, since the rule of a view is broken", is_free=True
+)
 RATE_LIMIT = Event("excess_rate_limit_exceeded", Kind.RATE_LIMIT_EXCEEDED, "A rate limit was reached")
 INPUT_FAIL = Event("input_validation_fail", Kind.VALIDATION_FAILURE, "Input was refused", is_free=True)
 SUSPICIOUS = Event("suspicious_request", Kind.SUSPICIOUS_REQUEST, "A request looks like an attack")
 DEVICE_TRUSTED = Event("authn_device_trusted", Kind.AUTH_SUCCESS, "A device was trusted")
-ADMIN_CHANGE = Event("authz_admin", Kind.AUTH_SUCCESS, "An administrator changed codes, devices or sessions")
+APIKEY_CREATED = Event("authn_token_created", Kind.AUTH_SUCCESS, "An API key was made")
+APIKEY_ROTATED = Event("authn_api_key_rotated", Kind.AUTH_SUCCESS, "An API key was replaced by a new one")
+APIKEY_CHANGED = Event("authn_api_key_changed", Kind.AUTH_SUCCESS, "An API key was changed")
+APIKEY_REVOKED = Event("authn_api_key_revoked", Kind.AUTH_SUCCESS, "An API key was revoked")
+APIKEY_USED_FIRST = Event("authn_api_key_used_first", Kind.AUTH_SUCCESS, "An API key was used for the first time")
+APIKEY_FAIL = Event("authn_api_key_fail", Kind.AUTH_FAILURE, "An API key was refused", is_free=True)
+ADMIN_CHANGE = Event("authz_admin", Kind.AUTH_SUCCESS, "An administrator changed codes, devices, sessions or keys")
 ROLES_CHANGE = Event("authz_change", Kind.AUTH_SUCCESS, "A role was granted or revoked")
 PERMISSIONS_CHANGE = Event("privilege_permissions_changed", Kind.AUTH_SUCCESS, "A role itself was changed")
 

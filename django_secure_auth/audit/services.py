@@ -17,7 +17,7 @@ from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.redact import redact_mapping
 from django_secure_auth.prepared import PreparedInsert
-from django_secure_auth.request_scope import AnyRequest, after_transaction, current_scope, scope_of
+from django_secure_auth.request_scope import AnyRequest, at_end_of_request, current_scope, scope_of
 
 logger = logging.getLogger("django_secure_auth.security")
 _LEVEL = {"INFO": logging.INFO, "LOW": logging.INFO, "MEDIUM": logging.WARNING, "HIGH": logging.ERROR}
@@ -65,9 +65,9 @@ def record(
 ) -> None:
     """Write `event` to the log and to the table; `user` and `actor` are users or their ids.
 
-    The line is written at once; the row is written when the request's transaction has ended, so that the
-    refusal which it tells of cannot erase it. Details are redacted before they go anywhere. A table that
-    cannot be written is logged and stops nobody: the line stands.
+    The line is written at once; the row is written at the end of the request, in one statement with the request's
+    others and behind its transaction, so that the refusal which it tells of cannot erase it. Details are redacted
+    before they go anywhere. A table that cannot be written is logged and stops nobody: the line stands.
     """
     scope = scope_of(request) if request is not None else current_scope()
     safe_details = _storable(redact_mapping(details))
@@ -87,7 +87,7 @@ def record(
     _write_line(event, row)
     if event.is_free and not _has_room(event, row.ip_address):
         return
-    after_transaction(lambda: _write_row(row), using=router.db_for_write(SecurityEvent))
+    at_end_of_request(_write_rows, row)
 
 
 _ROWS_A_MINUTE = 20
@@ -126,16 +126,26 @@ def _write_line(event: Event, row: SecurityEvent) -> None:
 
 
 _insert = PreparedInsert(SecurityEvent)
+_ROWS_A_STATEMENT = 50
 
 
-def _write_row(row: SecurityEvent) -> None:
+def _write_rows(*rows: SecurityEvent) -> None:
+    for first in range(0, len(rows), _ROWS_A_STATEMENT):
+        _write_together(*rows[first : first + _ROWS_A_STATEMENT])
+
+
+def _write_together(*rows: SecurityEvent) -> None:
     using = router.db_for_write(SecurityEvent)
     inside = transaction.get_connection(using).in_atomic_block
     try:
         # In a transaction of the caller's (a task, a shell) a failure must not take that down.
         with transaction.atomic(using=using) if inside else nullcontext():
-            _insert.insert(row)
+            _insert.insert(*rows)
     except Exception:
+        if len(rows) > 1:  # one that cannot be stored must not take the others with it
+            for row in rows:
+                _write_together(row)
+            return
         logger.exception("A security event could not be stored; its log line stands.")
 
 

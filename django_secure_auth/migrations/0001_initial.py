@@ -358,4 +358,45 @@ class Migration(migrations.Migration):
                 ("valid_until", models.DateTimeField(null=True)),
             ],
         ),
+        migrations.CreateModel(
+            name="APIKey",
+            fields=[
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("public_id", models.CharField(editable=False, max_length=16, unique=True)),
+                ("name", models.CharField(max_length=100)),
+                ("digest", models.CharField(editable=False, max_length=64)),
+                ("key_id", models.CharField(editable=False, max_length=64)),
+                ("scopes", models.JSONField(blank=True, default=list)),
+                ("allowed_networks", models.JSONField(blank=True, default=list)),
+                ("rate_limit", models.CharField(blank=True, max_length=32)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("expires_at", models.DateTimeField()),
+                ("last_used_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("retires_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("replaces", models.UUIDField(blank=True, editable=False, null=True, unique=True)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="secure_auth_api_keys",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "API key",
+                "ordering": ("-created_at",),
+                "indexes": [
+                    models.Index(fields=["user", "revoked_at"], name="secure_auth_apikey_user"),
+                    models.Index(fields=["expires_at"], name="secure_auth_apikey_expiry"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("expires_at__gt", models.F("created_at"))),
+                        name="secure_auth_apikey_expires",
+                    )
+                ],
+            },
+        ),
     ]

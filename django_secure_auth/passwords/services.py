@@ -7,11 +7,13 @@ import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.hashers import check_password, get_hasher, identify_hasher
-from django.db import router, transaction
+from django.db import models, router, transaction
 from django.db.models import Q
 
 from django_secure_auth.audit import events
@@ -20,10 +22,12 @@ from django_secure_auth.exceptions import InvalidCredentials, RateLimited, rate_
 from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.passwords.fields import CanonicalEmailField
+from django_secure_auth.prepared import Param, PreparedSelect, same_in_any_case
 from django_secure_auth.ratelimit.services import Reservation, give_back, reserve
 from django_secure_auth.request_scope import AnyRequest, plain_request, scope_of
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import rehash
+from django_secure_auth.sessions.state import user_columns, user_of
 
 _LOOKALIKES = 1000
 """How many addresses a collation may hold for one: so many that nobody hides an account behind look-alikes."""
@@ -35,21 +39,47 @@ def find_account(typed: str) -> AbstractBaseUser | None:
     A collation may find more than the canonical form allows (`ádmin` for `admin`), and old tables hold twins
     that differ in case: then only an exact match counts, and at most one.
     """
-    model = get_user_model()
-    name = model.get_email_field_name()
+    name = get_user_model().get_email_field_name()
     identifier = canonical_identifier(typed)
-    if isinstance(model._meta.get_field(name), CanonicalEmailField):
-        wanted = Q(**{name: identifier})
-    else:
-        wanted = Q(**{f"{name}__iexact": identifier}) | Q(**{name: typed})
     found = [
         user
-        for user in model._default_manager.filter(wanted)[:_LOOKALIKES]
+        for user in _accounts_like(identifier, typed)
         if canonical_identifier(getattr(user, name) or "") == identifier
     ]
     if len(found) > 1:
         found = [user for user in found if getattr(user, name) == typed]
     return found[0] if len(found) == 1 else None
+
+
+def _accounts_like(identifier: str, typed: str) -> Iterator[AbstractBaseUser]:
+    model = get_user_model()
+    if type(model._default_manager).get_queryset is models.Manager.get_queryset:
+        for password, *values in _prepared.rows(identifier=identifier, typed=typed):
+            user = user_of(values)
+            user.password = password
+            yield user
+    else:  # a manager of the project's own may choose anew each time: by tenant, say
+        in_any_case = Q(**{f"{model.get_email_field_name()}__iexact": identifier})
+        yield from _look_alikes(identifier, typed, in_any_case)
+
+
+def _look_alikes(identifier: Any, typed: Any, in_any_case: Any) -> models.QuerySet[Any]:
+    model = get_user_model()
+    name = model.get_email_field_name()
+    is_canonical = isinstance(model._meta.get_field(name), CanonicalEmailField)
+    wanted = Q(**{name: identifier}) if is_canonical else Q(in_any_case) | Q(**{name: typed})
+    return model._default_manager.filter(wanted)[:_LOOKALIKES]
+
+
+def _with_parameters() -> models.QuerySet[Any, Any]:
+    model = get_user_model()
+    name = model.get_email_field_name()
+    identifier, typed = Param("identifier", model, name), Param("typed", model, name)
+    look_alikes = _look_alikes(identifier, typed, same_in_any_case("identifier", model, name))
+    return look_alikes.values_list("password", *user_columns())
+
+
+_prepared = PreparedSelect(_with_parameters)
 
 
 # One password check of an account at a time in each process: parallel guesses neither slip past a limit nor
@@ -71,50 +101,60 @@ def _one_check_at_a_time(identifier: str, *, is_known_device: bool) -> Iterator[
         lock.release()
 
 
-def _reserve_attempt(request: AnyRequest, identifier: str, device: str | None) -> tuple[Reservation | None, ...]:
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A sign-in attempt that has been counted and waits for its judgement."""
+
+    identifier: str
+    is_known_device: bool
+    taken: tuple[Reservation | None, ...]
+
+
+def reserve_attempt(request: AnyRequest, identifier: str, *, device: str | None) -> Attempt:
+    """Count a sign-in attempt. `device` is the secret of a browser that has signed in to this account before.
+
+    Such a browser has a budget of its own, which no stranger can use up; all strangers share one for each account,
+    and one for each address. Raises LimitReached, or StateUnavailable: sign-in fails closed.
+    Source: OWASP "Slow down online guessing attacks with device cookies"; ASVS 6.3.1.
+    """
     if device is not None:
-        return (reserve("login_device", identifier, device, request=request),)
+        return Attempt(identifier, True, (reserve("login_device", identifier, device, request=request),))
     address = address_prefix(scope_of(request).ip_address)
-    return (
+    taken = (
         reserve("login_address", address, request=request),
         reserve("login_account", identifier, request=request),
     )
+    return Attempt(identifier, False, taken)
 
 
 def prove_password(
-    request: AnyRequest, found: AbstractBaseUser | None, password: str, *, identifier: str, device: str | None
+    request: AnyRequest, found: AbstractBaseUser | None, password: str, attempt: Attempt
 ) -> AbstractBaseUser:
-    """Count an attempt, let the authentication backends judge the password, and give a right one back.
-
-    `device` is the secret of a browser that has signed in to this account before: it has a budget of its own,
-    which no stranger can use up; all strangers share one for each account, and one for each address. (OWASP, "Slow
-    down online guessing attacks with device cookies"; ASVS 6.3.1.)
+    """Let the authentication backends judge a password, and give the attempt back when it is right.
 
     Only `authenticate()` decides, so that a backend which refuses somebody is obeyed. For an unknown account it is
     asked for a name that nobody has, and hashes all the same.
 
-    Raises LimitReached, InvalidCredentials, RateLimited (another check of the account takes too long; not counted)
-    or StateUnavailable: sign-in fails closed.
+    Raises InvalidCredentials, or RateLimited when another check of the account takes too long: not judged, not counted.
     """
-    taken = _reserve_attempt(request, identifier, device)
     try:
-        user = _judge(request, found, password, identifier=identifier, is_known_device=device is not None)
+        user = _judge(request, found, password, attempt)
     except RateLimited:
-        give_back(*taken)
+        give_back(*attempt.taken)
         raise
     if user is None or found is None or user.pk != found.pk:
         reason = "unknown" if found is None else "wrong_password" if found.is_active else "inactive"
         record(events.LOGIN_FAIL, request=request, user=found, reason=reason)
         raise InvalidCredentials
-    give_back(*taken)
+    give_back(*attempt.taken)
     return user
 
 
 def _judge(
-    request: AnyRequest, found: AbstractBaseUser | None, password: str, *, identifier: str, is_known_device: bool
+    request: AnyRequest, found: AbstractBaseUser | None, password: str, attempt: Attempt
 ) -> AbstractBaseUser | None:
     name = found.get_username() if found is not None else secrets.token_hex(16)
-    with _one_check_at_a_time(identifier, is_known_device=is_known_device), _upgrade_at_once(found):
+    with _one_check_at_a_time(attempt.identifier, is_known_device=attempt.is_known_device), _upgrade_at_once(found):
         user = _authenticate(request, name, password)
         if user is not None and found is not None and user.password != found.password:
             _keep_sessions(user, found, password)

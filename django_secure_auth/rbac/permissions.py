@@ -246,6 +246,7 @@ class RecentlyAuthenticated(_Permission):
     code = StepUpRequired.code
     message = StepUpRequired.default_detail
     requirement = {"required_proof": ["recent"]}
+    secure_auth_who = "recently signed in"
 
     def __init__(self, minutes: float | None = None) -> None:
         self.max_age = timedelta(minutes=minutes) if minutes is not None else None

@@ -70,7 +70,7 @@ class IdleTimeoutMiddleware:
                     await sync_to_async(_tell_refusal)(request, scope, response)
                 return response
             finally:
-                if scope.deferred:
+                if scope.deferred or scope.collected:
                     await sync_to_async(run_deferred)(scope)
 
     def process_view(self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any) -> None:

@@ -24,8 +24,16 @@ from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import SecureAuthError, SessionInactive, SessionRevoked
 from django_secure_auth.prepared import PreparedInsert
 from django_secure_auth.request_scope import AnyRequest, after_transaction, plain_request, scope_of
-from django_secure_auth.sessions.models import Session, absolute_timeout, idle_timeout, password_fingerprint
-from django_secure_auth.sessions.state import State, bury, cached_state, keep_copy, read_state, refresh_copy
+from django_secure_auth.sessions.models import Session, absolute_timeout, idle_timeout
+from django_secure_auth.sessions.state import (
+    State,
+    bury,
+    cached_state,
+    keep_copy,
+    password_fingerprint,
+    read_state,
+    refresh_copy,
+)
 
 _BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
 _SYSTEMS = (

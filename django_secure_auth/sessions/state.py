@@ -11,6 +11,7 @@ who changes that lays a marker, which is looked for in the same trip (see `rbac.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 import time
@@ -31,12 +32,26 @@ from django_secure_auth.exceptions import StateUnavailable
 from django_secure_auth.prepared import Param, PreparedSelect
 from django_secure_auth.rbac.services import Access, Summary, attach, resolve
 from django_secure_auth.rbac.state import EVERYBODY, LONGEST_STALL, marker_of
-from django_secure_auth.sessions.models import Session, password_fingerprint
+from django_secure_auth.sessions.models import Session
 
 logger = logging.getLogger("django_secure_auth")
 
 _TOMBSTONE = 0
 _LOCAL_COPIES = 10_000
+
+
+def password_fingerprint(encoded_password: str) -> str:
+    """Return a name for a stored password hash: when it changes, what was opened under the old one is over.
+
+    Not keyed: the input is itself a salted hash, and a rotated key must not sign everybody out.
+    """
+    return hashlib.sha256(b"password-fingerprint\0" + (encoded_password or "").encode()).hexdigest()[:32]
+
+
+def user_is_unchanged(session: Session) -> bool:
+    """Whether the user is active and has the password under which the session was opened. Reads the user."""
+    user = session.user
+    return user.is_active and session.password_fingerprint == password_fingerprint(user.password)
 
 
 class State(NamedTuple):

@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import get_user_model, load_backend, login
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ValidationError
 from django.db import router, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -28,7 +29,7 @@ from django_secure_auth.exceptions import InvalidCredentials, OTPInvalid, Secure
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.otp import services as otp
 from django_secure_auth.otp.models import TrustedDevice
-from django_secure_auth.passwords.services import prove_password
+from django_secure_auth.passwords.services import prove_password, reserve_attempt
 from django_secure_auth.strict.fields import MAX_PASSWORD_POINTS
 from django_secure_auth.tokens import cookies
 
@@ -53,9 +54,8 @@ class LimitedAuthenticationForm(AdminAuthenticationForm):
         device = cookies.read_cookie(self.request, "device")
         is_known = found is not None and found.pk in otp.users_of_device(device)
         try:
-            user: Any = prove_password(
-                self.request, found, password, identifier=identifier, device=device if is_known else None
-            )
+            attempt = reserve_attempt(self.request, identifier, device=device if is_known else None)
+            user: Any = prove_password(self.request, found, password, attempt)
         except InvalidCredentials:
             raise self.get_invalid_login_error() from None
         except SecureAuthError as refusal:
@@ -80,6 +80,7 @@ class SecureAdminSite(AdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         return super().has_permission(request) and bool(request.session.get(_APPROVED))
 
+    @login_not_required  # as Django says of its own: LoginRequiredMiddleware would send the page to itself
     @method_decorator([never_cache, sensitive_post_parameters(), csrf_protect])
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if request.method == "GET" and self.has_permission(request):

@@ -38,9 +38,9 @@ from django_secure_auth.prepared import Param, PreparedSelect, PreparedUpdate
 from django_secure_auth.ratelimit.services import reserve
 from django_secure_auth.rbac.services import Summary, attach
 from django_secure_auth.request_scope import AnyRequest
-from django_secure_auth.sessions.models import Session, password_fingerprint
+from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import end_session
-from django_secure_auth.sessions.state import refresh_copy, summary_columns, user_columns, user_of
+from django_secure_auth.sessions.state import password_fingerprint, refresh_copy, summary_columns, user_columns, user_of
 from django_secure_auth.tokens.tasks import NOTICE_EXPIRES, tell_of_reuse
 
 ACCESS_TYP = "at+jwt"

@@ -17,6 +17,7 @@ from django_secure_auth.problems import exception_handler
 class JWKSView(APIView):
     """The public half of the asymmetric keys (RFC 7517 §5); empty for HMAC, whose keys are never public."""
 
+    secure_auth_open = "public keys"
     authentication_classes: Any = []
     permission_classes: Any = [AllowAny]
     renderer_classes = [JSONRenderer]

@@ -270,6 +270,19 @@ def test_a_table_that_is_away_is_logged_and_stops_nobody(lines: list[str], caplo
 
 
 @pytest.mark.django_db(transaction=True)
+def test_an_event_that_cannot_be_stored_does_not_take_the_requests_others_with_it(
+    rf: RequestFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_scope(rf.get("/")) as scope:
+        for number in range(120):  # more than one statement holds
+            record(events.LOGIN_SUCCESS, user=number)
+        next(iter(scope.collected.values()))[7].message = None
+        run_deferred(scope)
+    assert SecurityEvent.objects.count() == 119
+    assert caplog.text.count("could not be stored") == 1
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_table_that_is_away_does_not_break_the_callers_transaction(django_user_model: Any) -> None:
     """A task, or a shell: no request is in scope, so the row is written inside the caller's transaction."""
     with transaction.atomic():

@@ -26,6 +26,21 @@ def test_a_canonical_column_is_asked_by_its_index(monkeypatch: pytest.MonkeyPatc
     assert services.find_account(" Ana@Example.COM") == user
 
 
+def test_a_manager_of_the_projects_own_is_asked_anew_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may choose by tenant: a statement that is kept would be the first one's."""
+    ana, model = make_user(), get_user_model()
+    manager = type(model._default_manager)
+    hidden: list[Any] = []
+
+    def get_queryset(self: Any) -> Any:
+        return super(manager, self).get_queryset().exclude(pk__in=hidden)
+
+    monkeypatch.setattr(manager, "get_queryset", get_queryset)
+    assert services.find_account("ANA@example.com") == ana
+    hidden.append(ana.pk)
+    assert services.find_account("ANA@example.com") is None
+
+
 def test_one_password_check_of_an_account_at_a_time(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     """R8: parallel guesses neither slip past a limit nor burn every core."""
     make_user()

@@ -1,4 +1,7 @@
-"""The same races on the other databases: a process has one database, so each gets a process, and a worker to wait."""
+"""The same races on the other databases: a process has one database, so each gets a process.
+
+Each is a class, so that scripts/run_tests.py does not have one worker wait for all three.
+"""
 
 from __future__ import annotations
 
@@ -56,24 +59,25 @@ def all_pass(expected: int, environment: Mapping[str, str]) -> None:
     assert re.fullmatch(rf"{expected} passed(, \d+ deselected)? in .*", summary), summary
 
 
-@pytest.mark.xdist_group("races on PostgreSQL")
-def test_the_races_hold_on_postgresql_with_atomic_requests_and_all_counters_and_states_in_redis(
-    postgres_url: str, redis_url: str, expected: int
-) -> None:
-    # A number of its own: a clean slate for the tests of another run is FLUSHDB.
-    cache_url = f"{redis_url}/{REDIS_DATABASE}"
-    url = f"{postgres_url}/races_{uuid4().hex[:8]}"
-    all_pass(
-        expected,
-        {"DATABASE_URL": url, "CACHE_URL": cache_url, "DSA_STATE_CACHE": "default", "DSA_ATOMIC_REQUESTS": "1"},
-    )
+class TestPostgreSQL:
+    def test_the_races_hold_with_atomic_requests_and_all_counters_and_states_in_redis(
+        self, postgres_url: str, redis_url: str, expected: int
+    ) -> None:
+        environment = {
+            "DATABASE_URL": f"{postgres_url}/races_{uuid4().hex[:8]}",
+            # A number of its own: a clean slate for the tests of another run is FLUSHDB.
+            "CACHE_URL": f"{redis_url}/{REDIS_DATABASE}",
+            "DSA_STATE_CACHE": "default",
+            "DSA_ATOMIC_REQUESTS": "1",
+        }
+        all_pass(expected, environment)
 
 
-@pytest.mark.xdist_group("races on MariaDB")
-def test_the_races_hold_on_mariadb(mariadb_url: str, expected: int) -> None:
-    all_pass(expected, {"DATABASE_URL": f"{mariadb_url}/races_{uuid4().hex[:8]}"})
+class TestMariaDB:
+    def test_the_races_hold(self, mariadb_url: str, expected: int) -> None:
+        all_pass(expected, {"DATABASE_URL": f"{mariadb_url}/races_{uuid4().hex[:8]}"})
 
 
-@pytest.mark.xdist_group("races on SQLite")
-def test_the_races_hold_on_a_sqlite_file_with_atomic_requests(tmp_path: Path, expected: int) -> None:
-    all_pass(expected, {"DSA_TEST_DB_FILE": str(tmp_path / "races.sqlite3"), "DSA_ATOMIC_REQUESTS": "1"})
+class TestSQLite:
+    def test_the_races_hold_in_a_file_with_atomic_requests(self, tmp_path: Path, expected: int) -> None:
+        all_pass(expected, {"DSA_TEST_DB_FILE": str(tmp_path / "races.sqlite3"), "DSA_ATOMIC_REQUESTS": "1"})

@@ -208,7 +208,7 @@ def test_a_database_that_goes_in_the_middle_of_an_approval(without_database: Cut
     assert site.sessions(user, "true") == 0
     assert site.events(user, "authn_login_success") == site.events(user, "session_created") == 0
     assert visitor.me().status == 401
-    # A code counts once, also when it helped nobody (contract §5); the next sign-in is whole again.
+    # A code counts once, also when it helped nobody; the next sign-in is whole again.
     assert visitor.approve(letter.code).problem == "challenge_invalid"
     assert site.sign_in(user).me().status == 200
 

@@ -10,7 +10,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from django_secure_auth.sessions.models import Session, password_fingerprint
+from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import (
     alive,
     device_label,
@@ -21,6 +21,7 @@ from django_secure_auth.sessions.services import (
     purge,
     touch,
 )
+from django_secure_auth.sessions.state import password_fingerprint
 from tests.browser import make_user, named
 
 pytestmark = pytest.mark.django_db(transaction=True)

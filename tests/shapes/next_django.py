@@ -6,26 +6,20 @@ import fcntl
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
 from tests.reachable import ROOT
+from tests.shapes.interpreter import DJANGO, OLDEST_PYTHON, interpreter, runs
 
-DJANGO = "django>=6.1,<6.2"
-OLDEST_PYTHON = (3, 12)
-NAMES = ("python3.13", "python3.12", "python3.14", "python3")
 VENV = ROOT / ".venv-django61"
 BUILD_LIMIT = 600  # seconds
-
-
-class NoInterpreter(Exception):
-    """No Python of this machine runs that Django."""
+# For the real servers, the browser and the coverage, which this shape leaves out.
+NOT_FOR_THIS_SHAPE = {"gunicorn", "playwright", "pytest-cov", "uvicorn"}
 
 
 class CannotBuild(Exception):
@@ -39,41 +33,14 @@ def environment() -> Path:
     wanted = _description()
     with (ROOT / f"{VENV.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (stamp.is_file() and stamp.read_text() == wanted and _runs(python)):
-            _build(_interpreter())
+        if not (stamp.is_file() and stamp.read_text() == wanted and runs(python)):
+            _build(interpreter())
             stamp.write_text(wanted)
     return python
 
 
-def _interpreter() -> str:
-    for candidate in _candidates():
-        if _runs(Path(candidate)):
-            return candidate
-    pythons = ", ".join(NAMES)
-    raise NoInterpreter(
-        f"{DJANGO} needs Python {'.'.join(map(str, OLDEST_PYTHON))}; looked for {pythons}, also in pyenv"
-    )
-
-
-def _candidates() -> Iterator[str]:
-    """By name on PATH, then in the folders of pyenv, whose names on PATH only some directories may use."""
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    for name in NAMES:
-        if path := shutil.which(name):
-            yield path
-        yield from sorted(map(str, pyenv.glob(f"{name.removeprefix('python')}.*/bin/{name}")), reverse=True)
-
-
-def _runs(python: Path) -> bool:
-    question = f"import ensurepip, sys, venv; sys.exit(sys.version_info[:2] < {OLDEST_PYTHON})"
-    try:
-        return subprocess.run([python, "-c", question], capture_output=True, check=False, timeout=30).returncode == 0
-    except OSError:
-        return False
-
-
 def _requirements() -> list[str]:
-    """What the package and its suite need, with the suite's own extras written out."""
+    """What the package and this part of its suite need, with the suite's own extras written out."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     found: list[str] = []
 
@@ -83,7 +50,7 @@ def _requirements() -> list[str]:
             if requirement.name == project["name"]:
                 for extra in sorted(requirement.extras):
                     add(project["optional-dependencies"][extra])
-            elif requirement.name != "django":
+            elif requirement.name not in {"django", *NOT_FOR_THIS_SHAPE}:
                 found.append(line)
 
     add(project["dependencies"])

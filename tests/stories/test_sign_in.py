@@ -451,7 +451,11 @@ def test_a_user_deleted_between_the_steps_cannot_finish(browser: Browser) -> Non
     assert code_of(browser.approve(code)) == "challenge_invalid"
 
 
-CHANGES = [{"password": "another long password"}, {"is_active": False}, {"email": "new@example.com"}]
+CHANGES = [
+    {"password": "another long password"},
+    {"is_active": False},
+    {get_user_model().get_email_field_name(): "new@example.com"},
+]
 
 
 @pytest.mark.parametrize("change", CHANGES)

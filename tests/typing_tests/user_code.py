@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
+from django.conf import settings
+from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import Group
 from django.core import mail
+from django.db import models
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
@@ -17,15 +20,24 @@ from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
+from rest_framework.viewsets import ModelViewSet
 
 from django_secure_auth.accounts.models import AbstractEmailUser
 from django_secure_auth.accounts.services import copy_cookies, log_in, log_out
+from django_secure_auth.apikeys.authentication import APIKeyAuthentication
+from django_secure_auth.apikeys.services import change_key, create_key, revoke, rotate
 from django_secure_auth.audit import security_logger
 from django_secure_auth.conf import conf
+from django_secure_auth.decorators import requires
 from django_secure_auth.exceptions import SecureAuthError
 from django_secure_auth.kit.jwt import Key, KeyRing, TokenExpired, TokenInvalid, sign, verify
 from django_secure_auth.kit.keys import new_secret_bytes
-from django_secure_auth.models import Role, RoleAssignment, SecurityEvent, Session
+from django_secure_auth.models import APIKey, Role, RoleAssignment, SecurityEvent, Session
+from django_secure_auth.ownership.admin import OwnedAdminMixin
+from django_secure_auth.ownership.mixins import OwnedViewMixin
+from django_secure_auth.ownership.permissions import IsOwner
+from django_secure_auth.ownership.querysets import OwnedQuerySet
+from django_secure_auth.rbac import services as roles
 from django_secure_auth.rbac.permissions import (
     ApprovedByEmail,
     HasAnyRole,
@@ -34,13 +46,17 @@ from django_secure_auth.rbac.permissions import (
     HasScope,
     RecentlyAuthenticated,
 )
-from django_secure_auth.rbac.services import grant, has_role, queryset_for, revoke, roles_of
 from django_secure_auth.request_scope import Credentials
-from django_secure_auth.signals import session_opened
-from django_secure_auth.strict import StrictSerializer
-from django_secure_auth.strict.fields import PasswordField, StrictBooleanField, StrictCharField
+from django_secure_auth.signals import api_key_used_first, session_opened
+from django_secure_auth.strict import (
+    SafeOrderingFilter,
+    SafeOrderingQuerySet,
+    StrictModelSerializer,
+    StrictSerializer,
+)
+from django_secure_auth.strict.fields import IdentifierField, PasswordField, StrictBooleanField, StrictCharField
 from django_secure_auth.strict.parsers import StrictJSONParser
-from django_secure_auth.testing import latest_code, sign_in
+from django_secure_auth.testing import assert_no_open_routes, latest_code, open_routes, sign_in
 from django_secure_auth.tokens.authentication import JWTCookieAuthentication
 
 # --- views -------------------------------------------------------------------------------------------
@@ -83,7 +99,7 @@ class PublishView(APIView):
     permission_classes = [HasRole("editor") & RecentlyAuthenticated(minutes=5)]
 
 
-class ReportView(APIView):
+class FiguresView(APIView):
     permission_classes = [HasScope("reports:read") | HasPermission("reports.view_report"), ApprovedByEmail]
 
 
@@ -95,14 +111,133 @@ class PlainView(APIView):
 
 
 def promote(member: AbstractBaseUser, boss: AbstractBaseUser) -> frozenset[str]:
-    assert_type(grant(member, "editor", until=datetime(2030, 1, 1, tzinfo=UTC), by=boss), RoleAssignment)
-    assert_type(revoke(member, Role.objects.get(name="guest")), bool)
-    assert_type(has_role(member, "editor"), bool)
-    return roles_of(member)
+    assert_type(roles.grant(member, "editor", until=datetime(2030, 1, 1, tzinfo=UTC), by=boss), RoleAssignment)
+    assert_type(roles.revoke(member, Role.objects.get(name="guest")), bool)
+    assert_type(roles.has_role(member, "editor"), bool)
+    return roles.roles_of(member)
 
 
 def visible_groups(request: Request) -> QuerySet[Group]:
-    return queryset_for(request.user, "auth.view_group", Group)
+    return roles.queryset_for(request.user, "auth.view_group", Group)
+
+
+# --- programs ----------------------------------------------------------------------------------------
+
+
+class ReportView(APIView):
+    authentication_classes = [JWTCookieAuthentication, APIKeyAuthentication]
+    permission_classes = [IsAuthenticated]
+
+    def get(self, request: Request) -> Response:
+        proof = request.auth
+        assert isinstance(proof, Credentials)
+        assert_type(proof.scopes, frozenset[str])
+        return Response({"may_read": "reports:read" in proof.scopes})
+
+
+def hand_out(user: Member) -> str:
+    key, text = create_key(user, name="export", scopes=["reports:read"], networks=["192.0.2.0/24"], rate_limit="9/s")
+    assert_type(key, APIKey)
+    successor, text = rotate(key, overlap=timedelta(hours=1))
+    change_key(successor, name="nightly export", scopes=())
+    for one in APIKey.objects.for_user(user).alive().exclude(pk=successor.pk):
+        assert_type(revoke(one, reason="left"), bool)
+    return text
+
+
+def first_use(sender: object, *, public_id: str, user_id: Any, **more: Any) -> None:
+    print(public_id, user_id)
+
+
+api_key_used_first.connect(first_use)
+# --- who may call them -------------------------------------------------------------------------------
+
+
+def is_open_on(request: HttpRequest, day: int) -> bool:
+    return day < 6
+
+
+async def is_open_later(request: HttpRequest, day: int) -> bool:
+    return day < 6
+
+
+@requires("editor", "admin", permission="notes.change_note", check_func=is_open_on)
+def page(request: HttpRequest, day: int) -> HttpResponse:
+    return HttpResponse(str(day))
+
+
+@requires("editor", check_func=is_open_later)
+async def async_page(request: HttpRequest, day: int) -> HttpResponse:
+    return HttpResponse(str(day))
+
+
+@requires(scope="reports:read")
+class GuardedReportView(APIView):
+    @requires("editor")
+    def post(self, request: Request) -> Response:
+        return Response({})
+
+
+assert_type(page(HttpRequest(), day=1), HttpResponse)
+GuardedReportView.as_view()
+# --- rows with an owner ------------------------------------------------------------------------------
+
+
+# django-stubs makes a manager's type for each parent, and finds that they differ.
+class DocumentQuerySet(OwnedQuerySet["Document"], SafeOrderingQuerySet["Document"]):  # type: ignore[override]
+    safe_ordering = ("created_at", "title")
+
+
+class Document(models.Model):
+    secure_auth_owner = "owner"
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE)
+    title = models.CharField(max_length=100)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = DocumentQuerySet.as_manager()
+
+    class Meta:
+        app_label = "documents"
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class DocumentSerializer(StrictModelSerializer[Document]):
+    name = IdentifierField()
+
+    class Meta:
+        model = Document
+        fields = ("id", "title", "name")
+
+
+class UploadParser(StrictJSONParser):
+    max_bytes = 1_000_000
+    allow_list = True
+
+
+class DocumentViewSet(OwnedViewMixin, ModelViewSet[Document]):
+    queryset = Document.objects.all()
+    serializer_class = DocumentSerializer
+    permission_classes = [IsAuthenticated & IsOwner]
+    parser_classes = [UploadParser]
+    filter_backends = [SafeOrderingFilter]
+    ordering_fields = ["created_at", "title"]
+    parent_lookup_kwargs = {"folder_pk": "folder__pk"}
+
+    def is_owner_exempt(self, request: Request) -> bool:
+        return request.user.is_superuser
+
+
+class DocumentAdmin(OwnedAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
+    pass
+
+
+def titles_of(request: Request, order: str) -> list[str]:
+    rows = DocumentQuerySet(Document).owned_by(request.user).safe_order_by(order)
+    assert_type(rows, DocumentQuerySet)
+    return [row.title for row in rows]
 
 
 # --- somebody proven elsewhere -----------------------------------------------------------------------
@@ -192,3 +327,5 @@ class NotesTest(TestCase):
         user = get_user_model()._default_manager.get(pk=1)
         assert_type(sign_in(self.client, user, amr=("pwd", "email")), Session)
         assert_type(latest_code(mail.outbox), str)
+        assert_type([route.who for route in open_routes()], list[str])
+        assert_no_open_routes()
