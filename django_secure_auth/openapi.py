@@ -39,6 +39,7 @@ from django_secure_auth.apikeys import policy as key_policy
 from django_secure_auth.apikeys.authentication import APIKeyAuthentication
 from django_secure_auth.apikeys.serializers import APIKeySerializer, MomentField, TextListField
 from django_secure_auth.conf import conf
+from django_secure_auth.decorators import MARK as REQUIRES
 from django_secure_auth.exceptions import SecureAuthError
 from django_secure_auth.kit.cookies import cookie_name
 from django_secure_auth.problems import MEDIA_TYPE, answer_exception, exception_handler
@@ -454,13 +455,15 @@ class AutoSchema(spectacular.AutoSchema):
         if not is_safe and (proven_by_cookie or isinstance(view, views.AuthView)):
             yield exceptions.CSRFFailed
         yield from _refusals_of_permissions(view.get_permissions())
+        handler = getattr(view, "action", None) or str(self.method).lower()
+        if any(getattr(getattr(view, name, None), REQUIRES, ()) for name in ("initial", handler)):
+            yield from (exceptions.Unauthenticated, exceptions.Forbidden)
         if query & _PAGING or any(one["in"] == "path" for one in parameters):
             yield exceptions.NotFound
         if view.get_throttles():
             yield exceptions.RateLimited
         if authenticators or not is_safe:
             yield exceptions.StateUnavailable
-        handler = getattr(view, "action", None) or str(self.method).lower()
         yield from getattr(view, "secure_auth_refusals", {}).get(handler, ())
 
     def _problem(self, status: int, refusals: list[Refusal]) -> Schema:

@@ -25,6 +25,7 @@ from rest_framework.viewsets import ViewSet
 
 from django_secure_auth import exceptions, openapi, urls
 from django_secure_auth.apikeys.authentication import APIKeyAuthentication
+from django_secure_auth.decorators import requires
 from django_secure_auth.exceptions import PolicyRejected, SecureAuthError
 from django_secure_auth.ownership.permissions import IsOwner
 from django_secure_auth.problems import as_error, document
@@ -340,6 +341,17 @@ def test_refusals_follow_from_what_a_view_declares(
         common = {400, 406, 413, 415} | ({503} if 503 not in expected else set())
         found = {status: those for status, those in found.items() if status not in common}
     assert found == expected
+
+
+def test_a_view_or_a_method_that_requires_something_refuses_strangers_and_others() -> None:
+    guarded = requires("editor")(plain())
+    method = type("View", (plain(),), {"get": requires("editor")(plain().get)})  # type: ignore[attr-defined]
+    for view in (guarded, method):
+        operation, made = of(view)
+        found = codes(operation, made)
+        assert (found[401], found[403]) == ({"not_authenticated"}, {"permission_denied"})
+    operation, made = of(method, method="post")
+    assert 403 not in codes(operation, made)
 
 
 def test_a_path_with_an_id_may_lead_nowhere() -> None:

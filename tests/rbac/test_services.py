@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -242,10 +243,12 @@ def test_a_list_is_one_query_however_many_grants_and_rows_there_are(ana: Any, ed
         assert len(captured) == 2  # the second is the test's own count
 
 
-@pytest.mark.database("postgresql")
+FULL_SCAN = {"postgresql": "Seq Scan on {}", "sqlite": "SCAN {}", "mysql": "{} (ALL|index) "}
+
+
 @pytest.mark.parametrize("kind", [0, 1], ids=["int", "uuid"])
 def test_the_list_uses_the_index_of_the_key(ana: Any, ben: Any, kind: int) -> None:
-    """R33: a thousand of many; as the key's own type, or PostgreSQL would read them all."""
+    """R33: twenty of many. Compared as the key's own type, or a database would read them all."""
     new, name = KINDS[kind]
     role = Role.objects.create(name="viewer")
     role.permissions.add(permission(name))
@@ -265,12 +268,14 @@ def test_the_list_uses_the_index_of_the_key(ana: Any, ben: Any, kind: int) -> No
         RoleAssignment.objects.bulk_create(
             [RoleAssignment(user=user, role=role, object=one) for one in part], batch_size=5000
         )
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+    if connection.vendor == "postgresql":  # the others need no telling
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
     listed = queryset_for(fresh(ana), name, model)
     plan = listed.order_by().explain()
-    for table in (model._meta.db_table, RoleAssignment._meta.db_table):
-        assert f"Seq Scan on {table}" not in plan, plan
+    scan = FULL_SCAN[connection.vendor].format(model._meta.db_table)
+    assert re.search(scan, model.objects.order_by().explain())  # the plan of a scan is known when it is seen
+    assert not re.search(scan, plan), plan
     assert listed.count() == 20
 
 
