@@ -57,10 +57,6 @@ def world(settings: Any) -> World:
     # What the example project has and the suite's settings have not.
     settings.CODES_IN_CONSOLE = False
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [ROOT / "testproject" / "templates"]}]
-    settings.REST_FRAMEWORK = {
-        **settings.REST_FRAMEWORK,
-        "DEFAULT_SCHEMA_CLASS": "django_secure_auth.openapi.AutoSchema",
-    }
     settings.DJANGO_SECURE_AUTH = {
         **settings.DJANGO_SECURE_AUTH,
         "API_KEY_SCOPES": {"reports:read": "reports.view_report"},
