@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,13 @@ AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
 ]
 CSRF_HEADER_NAME = "HTTP_X_CSRF_TOKEN"
-REST_FRAMEWORK = {
+REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["django_secure_auth.tokens.authentication.JWTCookieAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "EXCEPTION_HANDLER": "django_secure_auth.problems.exception_handler",
 }
+if find_spec("drf_spectacular"):  # an extra: the suite runs without any, too
+    REST_FRAMEWORK["DEFAULT_SCHEMA_CLASS"] = "django_secure_auth.openapi.AutoSchema"
 
 DJANGO_SECURE_AUTH: dict[str, Any] = {}
 if state_cache := env.str("DSA_STATE_CACHE", default=""):

@@ -157,6 +157,10 @@ def test_our_own_urls_come_out_right() -> None:
         ("session-list", ("GET",)): ("signed in", "-", False),
         ("session-list", ("DELETE",)): ("recently signed in", "by authentication", False),
         ("session-detail", ("DELETE",)): ("recently signed in", "by authentication", False),
+        ("apikey-list", ("GET",)): ("signed in", "-", False),
+        ("apikey-list", ("POST",)): ("recently signed in", "by authentication", False),
+        ("apikey-detail", ("PATCH", "DELETE")): ("recently signed in", "by authentication", False),
+        ("apikey-rotate", ("POST",)): ("recently signed in", "by authentication", False),
         ("jwks", ("GET",)): ("anyone", "-", True),
     }
     assert open_routes("django_secure_auth.urls") == []

@@ -183,6 +183,7 @@ class HasRole(_Permission):
     def __init__(self, *roles: str) -> None:
         self.roles = _names(roles, "HasRole")
         self.requirement = {"required_roles": list(self.roles)}
+        self.secure_auth_who = f"role {' and '.join(self.roles)}"
 
     def is_met(self, request: Request) -> bool:
         return not _is_key(request) and all(has_role(request.user, role) for role in self.roles)
@@ -194,6 +195,7 @@ class HasAnyRole(_Permission):
     def __init__(self, *roles: str) -> None:
         self.roles = _names(roles, "HasAnyRole")
         self.requirement = {"required_roles": list(self.roles)}
+        self.secure_auth_who = f"role {' or '.join(self.roles)}"
 
     def is_met(self, request: Request) -> bool:
         return not _is_key(request) and any(has_role(request.user, role) for role in self.roles)
@@ -210,18 +212,21 @@ class HasPermission(_Permission):
             raise ImproperlyConfigured(str(error)) from None
         self.permission = permission
         self.requirement = {"required_permissions": [permission]}
+        self.secure_auth_who = f"permission {permission}"
 
     def is_met(self, request: Request) -> bool:
-        if _is_key(request):
-            return False
-        if has_permission(request.user, self.permission):
-            return True
-        ask = getattr(request.user, "has_perm", None)  # not every user model has permissions of Django's
-        return bool(ask is not None and ask(self.permission))
+        return not _is_key(request) and _may(request.user, self.permission)
+
+
+def _may(user: Any, permission: str) -> bool:
+    if has_permission(user, permission):
+        return True
+    ask = getattr(user, "has_perm", None)  # not every user model has permissions of Django's
+    return bool(ask is not None and ask(permission))
 
 
 class HasScope(_Permission):
-    """Passes for an API key that holds this scope, and for nothing else.
+    """Passes for an API key that holds this scope, while its owner has the permission behind it (`API_KEY_SCOPES`).
 
     A session is judged by roles and permissions; a view for both says
     `HasScope("reports:read") | HasPermission("reports.view_report")`.
@@ -232,9 +237,13 @@ class HasScope(_Permission):
             raise ImproperlyConfigured("HasScope needs the name of a scope, such as 'reports:read'.")
         self.scope = scope
         self.requirement = {"required_scopes": [scope]}
+        self.secure_auth_who = f"scope {scope}"
 
     def is_met(self, request: Request) -> bool:
-        return _is_key(request) and self.scope in getattr(request.auth, "scopes", ())
+        if not _is_key(request) or self.scope not in getattr(request.auth, "scopes", ()):
+            return False
+        behind = conf.API_KEY_SCOPES.get(self.scope)
+        return behind is None or _may(request.user, behind)
 
 
 class RecentlyAuthenticated(_Permission):
@@ -264,6 +273,7 @@ class ApprovedByEmail(_Permission):
     trusted device."""
 
     requirement = {"required_proof": ["email"]}
+    secure_auth_who = "approved by e-mail"
 
     def is_met(self, request: Request) -> bool:
         return "email" in getattr(request.auth, "amr", ())
