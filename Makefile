@@ -7,7 +7,7 @@
 #   ARGS="-k otp -x"    more arguments for pytest (test-fast) or for manage.py demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast nightly lint types format shapes bench lock audit matrix clean
+.PHONY: help demo test test-fast nightly lint types format schema shapes bench lock audit matrix clean
 SHELL := /bin/bash
 
 VENV ?= .venv
@@ -47,6 +47,10 @@ format:  ## let ruff put the code in shape
 	@scripts/bootstrap dev
 	@$(BIN)/python -m ruff check --fix .
 	@$(BIN)/python -m ruff format .
+
+schema:  ## renew docs/openapi.yaml, the schema of the example project
+	@scripts/bootstrap dev
+	@$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
 shapes:  ## the stories on other user models, settings and prefixes
 	@scripts/bootstrap dev

@@ -16,7 +16,7 @@ from benchmarks.ways import Visitor
 def fill(*, sessions: int, events: int) -> None:
     """Add living, acknowledged sessions, spread over all users, and as many rows of the trail as asked for."""
     from django_secure_auth.models import SecurityEvent, Session  # noqa: PLC0415  # not there in the peers' processes
-    from django_secure_auth.sessions.models import password_fingerprint  # noqa: PLC0415  # as above
+    from django_secure_auth.sessions.state import password_fingerprint  # noqa: PLC0415  # as above
 
     users = get_user_model()
     first, count = users._default_manager.order_by("pk").values_list("pk", flat=True)[0], users._default_manager.count()

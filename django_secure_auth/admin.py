@@ -1,7 +1,18 @@
 """Door: every admin page of the package, for Django's admin discovery."""
 
+from django_secure_auth.apikeys.admin import APIKeyAdmin
 from django_secure_auth.audit.admin import SecurityEventAdmin
 from django_secure_auth.otp.admin import OTPBudgetAdmin, OTPChallengeAdmin, TrustedDeviceAdmin
+from django_secure_auth.rbac.admin import RoleAdmin, RoleAssignmentAdmin
 from django_secure_auth.sessions.admin import SessionAdmin
 
-__all__ = ["OTPBudgetAdmin", "OTPChallengeAdmin", "SecurityEventAdmin", "SessionAdmin", "TrustedDeviceAdmin"]
+__all__ = [
+    "APIKeyAdmin",
+    "OTPBudgetAdmin",
+    "OTPChallengeAdmin",
+    "RoleAdmin",
+    "RoleAssignmentAdmin",
+    "SecurityEventAdmin",
+    "SessionAdmin",
+    "TrustedDeviceAdmin",
+]

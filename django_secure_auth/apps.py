@@ -1,11 +1,11 @@
-"""AppConfig: registers checks, and watches the user model on behalf of the state cache."""
+"""AppConfig: registers checks, and watches the user model, roles and grants on behalf of what is kept of them."""
 
 from __future__ import annotations
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.contrib.admin import apps as admin_apps
 from django.core import checks
-from django.db.models.signals import pre_delete, pre_save
+from django.db.models.signals import post_migrate, pre_delete, pre_save
 
 
 class SecureAuthConfig(AppConfig):
@@ -18,6 +18,7 @@ class SecureAuthConfig(AppConfig):
     def ready(self) -> None:
         # Models are there from here on, not earlier.
         from django_secure_auth.checks import run_checks  # noqa: PLC0415  # needs the app registry
+        from django_secure_auth.rbac.policy import RECEIVERS, after_migrate  # noqa: PLC0415  # needs the app registry
         from django_secure_auth.sessions.models import Session  # noqa: PLC0415  # needs the app registry
         from django_secure_auth.sessions.state import (  # noqa: PLC0415  # needs the app registry
             before_session_is_deleted,
@@ -26,6 +27,12 @@ class SecureAuthConfig(AppConfig):
 
         pre_save.connect(before_user_is_saved, dispatch_uid="secure_auth.user_saved")
         pre_delete.connect(before_session_is_deleted, sender=Session, dispatch_uid="secure_auth.session_deleted")
+        for signal, receiver, model in RECEIVERS:
+            signal.connect(receiver, sender=model, dispatch_uid=f"secure_auth.{receiver.__name__}")
+        post_migrate.connect(after_migrate, sender=self, dispatch_uid="secure_auth.migrated")
+        if apps.is_installed("drf_spectacular"):
+            import django_secure_auth.openapi  # noqa: F401, PLC0415  # needs the extra; describes our views by being loaded
+
         for function, is_deploy in run_checks:
             checks.register(function, "secure_auth", deploy=is_deploy)
 

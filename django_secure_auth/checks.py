@@ -12,14 +12,14 @@ from typing import Any
 from celery import current_app
 from django.apps import apps
 from django.conf import settings as django_settings
-from django.contrib.auth import get_user_model
+from django.contrib.auth import get_backends, get_user_model
 from django.core.cache import BaseCache, caches
 from django.core.cache.backends.db import DatabaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Warning
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.utils.encoding import force_bytes
 from django.utils.module_loading import import_string
 
@@ -27,12 +27,15 @@ from django_secure_auth.accounts.serializers import identity_fields
 from django_secure_auth.conf import conf, declared, shared_keys
 from django_secure_auth.kit.keys import is_weak_secret
 from django_secure_auth.mail import uses_celery
+from django_secure_auth.ownership.policy import rule_of
+from django_secure_auth.rbac.backends import RoleBackend
 from django_secure_auth.routes import open_routes
 
 MIDDLEWARE_HEADERS = "django_secure_auth.headers.middleware.SecurityHeadersMiddleware"
 MIDDLEWARE_IDLE = "django_secure_auth.sessions.middleware.IdleTimeoutMiddleware"
 MIDDLEWARE_AUTH = "django.contrib.auth.middleware.AuthenticationMiddleware"
 MIDDLEWARE_CSRF = "django.middleware.csrf.CsrfViewMiddleware"
+AUTH_API_KEY = "django_secure_auth.apikeys.authentication.APIKeyAuthentication"
 ADMIN_SITE = "django_secure_auth.staff.admin.SecureAdminSite"  # a name: who has no admin does not load it
 _MIN_SECRET = 32
 
@@ -147,7 +150,7 @@ def _find_user_model() -> Iterable[CheckMessage]:
 
 
 def _find_installation() -> Iterable[CheckMessage]:
-    """E010 to E012, W010 to W013: what the quick start installs."""
+    """E010 to E012, W010 to W014, W020: what the quick start installs."""
     middleware = list(django_settings.MIDDLEWARE)
     if MIDDLEWARE_IDLE not in middleware:
         yield _error(
@@ -185,17 +188,45 @@ def _find_installation() -> Iterable[CheckMessage]:
             "REST_FRAMEWORK['EXCEPTION_HANDLER'] is not ours: your own views answer errors in another shape.",
             "Set it to 'django_secure_auth.problems.exception_handler'.",
         )
+    if not any(isinstance(backend, RoleBackend) for backend in get_backends()):
+        yield _warning(
+            14,
+            "RoleBackend is not installed: user.has_perm(), DRF's model permissions, templates and the admin do not "
+            "see roles.",
+            "Put 'django_secure_auth.rbac.backends.RoleBackend' first in AUTHENTICATION_BACKENDS.",
+        )
     if apps.is_installed("django.contrib.admin") and not _admin_asks_for_codes():
         yield _warning(
             13,
             "Staff sign in to Django's admin with a password alone.",
             "Replace 'django.contrib.admin' in INSTALLED_APPS by 'django_secure_auth.apps.SecureAdminConfig'.",
         )
+    classes = getattr(django_settings, "REST_FRAMEWORK", {}).get("DEFAULT_AUTHENTICATION_CLASSES", ())
+    if AUTH_API_KEY in classes:
+        yield _warning(
+            20,
+            "APIKeyAuthentication is a default authentication class: every view of the project takes API keys, also "
+            "those that have no scope.",
+            "Name it in the authentication_classes of the views that programs may use, and HasScope beside it.",
+        )
 
 
 def _admin_asks_for_codes() -> bool:
     site = getattr(apps.get_app_config("admin"), "default_site", "django.contrib.admin.sites.AdminSite")
     return issubclass(import_string(site), import_string(ADMIN_SITE))
+
+
+def _find_owners() -> Iterable[CheckMessage]:
+    """E030: a model whose way to its owner leads nowhere."""
+    for model in apps.get_models():
+        try:
+            rule_of(model)
+        except ImproperlyConfigured as mistake:
+            yield _error(
+                30,
+                str(mistake),
+                'Name foreign keys up to the user model, such as "owner" or "project__owner".',
+            )
 
 
 def _find_production() -> Iterable[CheckMessage]:
@@ -268,6 +299,7 @@ def _find_open_routes() -> Iterable[CheckMessage]:
 
 check_combinations = _if_settings_hold(_find_combinations)
 check_installation = _if_settings_hold(_find_installation)
+check_owners = _if_settings_hold(_find_owners)
 check_production = _if_settings_hold(_find_production)
 check_routes = _if_settings_hold(_find_open_routes)
 
@@ -275,6 +307,7 @@ run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
     (check_settings, False),
     (check_combinations, False),
     (check_installation, False),
+    (check_owners, False),
     (check_production, True),
     (check_routes, True),
 )
@@ -282,6 +315,7 @@ run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
 __all__ = [
     "check_combinations",
     "check_installation",
+    "check_owners",
     "check_production",
     "check_routes",
     "check_settings",

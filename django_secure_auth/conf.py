@@ -19,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.encoding import force_bytes
 
+from django_secure_auth.kit.apikeys import is_key_word, is_scope
 from django_secure_auth.kit.client_ip import parse_trusted_proxies
 from django_secure_auth.kit.cookies import cookie_name
 from django_secure_auth.kit.jwt import Key, KeyRing
@@ -31,6 +32,7 @@ Complaint = str | None
 _MISSING = object()
 _MAX_KEY_ID = 64
 _BASE_URL = re.compile(r"(?i)https?://[^\s\\?#@]+")
+_PERMISSION = re.compile(r"[A-Za-z_]\w*\.\w+", re.ASCII)
 
 
 class Setting(Generic[T]):
@@ -171,6 +173,25 @@ def _rates(value: Any) -> Complaint:
             Rate.parse(rate)
         except ValueError as error:
             return f"[{name!r}]: {error}."
+    return None
+
+
+def _a_key_word(value: Any) -> Complaint:
+    return None if is_key_word(value) else "must be 2 to 16 lower-case letters and digits, a letter first."
+
+
+def _a_key_word_or_none(value: Any) -> Complaint:
+    return None if value is None else _a_key_word(value)
+
+
+def _scopes(value: Any) -> Complaint:
+    if not isinstance(value, dict):
+        return f"must be a dict, not {type(value).__name__}."
+    for scope, permission in value.items():
+        if not is_scope(scope):
+            return f"has {scope!r}, which is no scope; write for example 'reports:read'."
+        if permission is not None and not (isinstance(permission, str) and _PERMISSION.fullmatch(permission)):
+            return f"[{scope!r}] must be a permission such as 'reports.view_report', or None."
     return None
 
 
@@ -335,7 +356,7 @@ class Conf:
         "new_device",
         judge=_a_policy,
         text="Who needs an e-mailed code: 'new_device', 'always', 'never', or a callable (user, request) -> bool. "
-        "Staff always need one.",
+        "Staff and holders of a role with `requires_otp` always need one.",
     )
     OTP_LENGTH = Setting(6, judge=_an_int(6, 9), text="Digits of a code.")
     OTP_TTL = Setting(5 * _MINUTE, judge=_a_duration(30 * _SECOND, 10 * _MINUTE), text="Life of a code.")
@@ -372,6 +393,30 @@ class Conf:
         judge=_profile_fields,
         text="Fields that `PATCH me/` takes and `GET me/` shows, where the user model has them; never the ones that "
         "users sign in with or are known by.",
+    )
+    API_KEY_PREFIX = Setting(
+        "dsa", judge=_a_key_word, text="First part of new API keys, by which secret scanners find them."
+    )
+    API_KEY_ENVIRONMENT = Setting[str | None](
+        None,
+        judge=_a_key_word_or_none,
+        text="Second part of new API keys, for people who handle several. None: 'test' with DEBUG, else 'live'.",
+    )
+    API_KEY_SCOPES = Setting[dict[str, str | None]](
+        {},
+        judge=_scopes,
+        text="Scopes that users may give to their own API keys, such as `{'reports:read': 'reports.view_report'}`: "
+        "only who has the permission may give the scope; None is everybody.",
+    )
+    API_KEY_OVERLAP = Setting(
+        _DAY,
+        judge=_a_duration(timedelta(0), 30 * _DAY),
+        text="How long an API key goes on working beside the one that took over from it.",
+    )
+    MAX_API_KEYS_PER_USER = Setting(
+        10,
+        judge=_an_int(0, 10_000),
+        text="Living API keys of one user, without those that are being replaced; 0 is no limit.",
     )
     # routes
     OPEN_ROUTES = Setting[list[str] | tuple[str, ...]](

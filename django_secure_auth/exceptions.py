@@ -107,6 +107,12 @@ class ChallengeInvalid(Unauthenticated):
     default_detail = "There is no open request for a code in this browser; start again."
 
 
+class APIKeyInvalid(Unauthenticated):
+    code = "api_key_invalid"
+    title = "API key refused"
+    default_detail = "The API key was not accepted."
+
+
 class Forbidden(SecureAuthError):
     """403: known, but not allowed."""
 

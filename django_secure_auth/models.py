@@ -1,7 +1,20 @@
 """Door: every table of the package, for Django's model discovery."""
 
+from django_secure_auth.apikeys.models import APIKey
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.otp.models import OTPBudget, OTPChallenge, TrustedDevice
+from django_secure_auth.rbac.models import Role, RoleAssignment, RoleLink, UserAccess
 from django_secure_auth.sessions.models import Session
 
-__all__ = ["OTPBudget", "OTPChallenge", "SecurityEvent", "Session", "TrustedDevice"]
+__all__ = [
+    "APIKey",
+    "OTPBudget",
+    "OTPChallenge",
+    "Role",
+    "RoleAssignment",
+    "RoleLink",
+    "SecurityEvent",
+    "Session",
+    "TrustedDevice",
+    "UserAccess",
+]

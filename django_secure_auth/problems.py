@@ -55,6 +55,9 @@ _DRF: tuple[tuple[type[drf.APIException], type[SecureAuthError]], ...] = (
     (drf.UnsupportedMediaType, exceptions.UnsupportedMediaType),
 )
 
+# What a DRF permission may refuse with, by its `code`. Ownership says 404: a foreign object is a missing one.
+_BY_CODE: dict[Any, type[SecureAuthError]] = {one.code: one for one in (exceptions.StepUpRequired, exceptions.NotFound)}
+
 
 def _messages(detail: Any) -> Any:
     if isinstance(detail, dict):
@@ -86,8 +89,8 @@ def _from_drf(error: drf.APIException) -> SecureAuthError:
         return exceptions.RateLimited(headers={"Retry-After": str(max(1, round(wait)))} if wait else {})
     if isinstance(error, drf.PermissionDenied) and str(error.detail).startswith("CSRF Failed"):
         return exceptions.CSRFFailed()  # DRF's own SessionAuthentication
-    if isinstance(error, drf.PermissionDenied) and error.get_codes() == exceptions.StepUpRequired.code:
-        return exceptions.StepUpRequired()  # a permission said so through its `code`
+    if isinstance(error, drf.PermissionDenied) and error.get_codes() in _BY_CODE:
+        return _BY_CODE[str(error.get_codes())]()  # a permission said so through its `code`
     for theirs, ours in _DRF:
         if isinstance(error, theirs):
             # DRF turns a 401 into a 403 when no authentication class names a challenge: keep its status.
@@ -172,6 +175,10 @@ def answer_exception(exc: Exception, context: dict[str, Any]) -> Response:
     one around it, that of a host's `TestCase`."""
     request: Request = context["request"]
     error = as_error(exc)
+    refusal = scope_of(request).refusal
+    if type(error) is exceptions.Forbidden and refusal is not None and refusal.code == exceptions.StepUpRequired.code:
+        # DRF's own `A & B` forgets which operand refused, and with it the code.
+        error = exceptions.StepUpRequired(headers=error.headers)
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(exc, SecureAuthError):
         sender = context["view"].__class__ if context.get("view") else None
         tell_defect(exc, plain_request(request), answer=error, sender=sender)

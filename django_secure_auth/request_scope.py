@@ -32,6 +32,14 @@ AnyRequest = HttpRequest | Request
 MAX_USER_AGENT = 256
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a permission has refused. Whether that was the last word (`A | B`) shows the answer: see `refusal`."""
+
+    code: str
+    details: dict[str, Any]
+
+
 class Scope:
     """The same values for limits, sessions and audit: whoever counts and whoever writes agree.
 
@@ -44,6 +52,7 @@ class Scope:
         self._user_agent = meta.get("HTTP_USER_AGENT", "")
         self.deferred: list[Callable[[], object]] = []
         self.collected: dict[Callable[..., object], list[Any]] = {}
+        self.refusal: Refusal | None = None
 
     @cached_property
     def request_id(self) -> str:
@@ -76,6 +85,11 @@ class Credentials:
 def plain_request(request: AnyRequest) -> HttpRequest:
     """Return Django's request behind DRF's."""
     return request._request if isinstance(request, Request) else request
+
+
+def carries_api_key(request: AnyRequest) -> bool:
+    """Tell whether a request has the header of an API key, whatever it holds."""
+    return "HTTP_X_API_KEY" in plain_request(request).META
 
 
 def _printable(text: str, limit: int) -> str:

@@ -7,6 +7,9 @@
 | `otp_sent` | `challenge_id`, `user_id`, `purpose` |
 | `otp_approved` | `challenge_id`, `user_id`, `purpose` |
 | `refresh_reused` | `session_id`, `user_id` |
+| `role_granted` | `user_id`, `role`, `content_type_id`, `object_id`, `expires_at`, `by_id` |
+| `role_revoked` | `user_id`, `role`, `content_type_id`, `object_id`, `by_id` |
+| `api_key_used_first` | `key_id`, `public_id`, `user_id` |
 
 Django's `user_logged_in`, `user_logged_out` and `user_login_failed` are sent as well.
 """
@@ -20,3 +23,6 @@ session_ended = Signal()
 otp_sent = Signal()
 otp_approved = Signal()
 refresh_reused = Signal()
+role_granted = Signal()
+role_revoked = Signal()
+api_key_used_first = Signal()

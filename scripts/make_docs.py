@@ -61,6 +61,9 @@ KINDS = {
     "_a_policy": "`'new_device'`, `'always'`, `'never'` or a callable",
     "_proxies": "count from 0 to 50, or a list of networks",
     "_rates": "dict of rates: `n/[k]s`, `m`, `h` or `d`",
+    "_a_key_word": "2 to 16 of `a-z` and `0-9`, a letter first",
+    "_a_key_word_or_none": "2 to 16 of `a-z` and `0-9`, a letter first; or None",
+    "_scopes": "dict of scopes, each with a permission or None",
     "_route_names": "list of URL names or paths",
     "_profile_fields": "list of field names; no credential, no privilege",
     "_signing_keys": "list of keys, the first of which can sign, or None",
@@ -144,8 +147,8 @@ def settings_page() -> str:
         "## The limits of `RATE_LIMITS`",
         table(("limit", "default"), limits),
         "A project names only those that it changes. What each one counts: [ratelimit](ratelimit.md).",
-        "Settings of features that are still to come (registration, password reset, API keys, notices, audit formats "
-        "and seals) are not declared yet, and naming one is `secure_auth.E001`.",
+        "Settings of features that are still to come (registration, password reset, notices, audit formats and "
+        "seals) are not declared yet, and naming one is `secure_auth.E001`.",
     ]
     return page("Settings", *blocks)
 

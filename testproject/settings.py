@@ -40,8 +40,12 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",  # the viewer's files: nothing is loaded from another site
     "django_secure_auth",
     "testproject",
+    "testproject.notes",
+    "testproject.reports",
 ]
 
 MIDDLEWARE = [
@@ -145,20 +149,36 @@ DJANGO_SECURE_AUTH: dict[str, Any] = {
     "COOKIE_SECURE": not DEBUG,
     "STATE_CACHE": env.str("STATE_CACHE", default="") or None,
     "TRUSTED_PROXIES": env.int("TRUSTED_PROXIES", default=0),
-    # The page that people sign in on, and its pictures; `secure_auth_routes --fail-on-open` names any other.
-    "OPEN_ROUTES": ["demo", "icon", "/favicon.ico"],
+    # The page that people sign in on, its pictures, and what describes the API; `secure_auth_routes --fail-on-open`
+    # names any other.
+    "OPEN_ROUTES": ["demo", "icon", "/favicon.ico", "schema", "docs"],
+    # Who may read reports may let a program of theirs read them.
+    "API_KEY_SCOPES": {"reports:read": "reports.view_report"},
 }
 if _signing := key_pairs(env.str("SECURE_AUTH_SIGNING_KEYS", default="")):
     DJANGO_SECURE_AUTH["SIGNING_KEYS"] = [{"kid": kid, "alg": "HS256", "key": key} for kid, key in _signing]
 if _encryption := key_pairs(env.str("SECURE_AUTH_ENCRYPTION_KEYS", default="")):
     DJANGO_SECURE_AUTH["ENCRYPTION_KEYS"] = [{"kid": kid, "key": key} for kid, key in _encryption]
 
+AUTHENTICATION_BACKENDS = [
+    "django_secure_auth.rbac.backends.RoleBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
 CSRF_HEADER_NAME = "HTTP_X_CSRF_TOKEN"
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["django_secure_auth.tokens.authentication.JWTCookieAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "EXCEPTION_HANDLER": "django_secure_auth.problems.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "django_secure_auth.openapi.AutoSchema",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "django-secure-auth, example project",
+    "DESCRIPTION": "Sign in with `POST /api/auth/login/`, or send an API key. Errors are problem documents (RFC 9457).",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    # What a body may hold and what an answer holds are two things: read-only fields are refused, not ignored.
+    "COMPONENT_SPLIT_REQUEST": True,
 }
 LOGGING = logging_preset()
 # Django's own console handler is silent without DEBUG: a 500 must leave its traceback somewhere.

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 API = "/api/auth/"
+NOTES = "/api/notes/"
 OWNER, NEIGHBOUR = "ana@example.com", "ben@example.com"
 GRACE_SECONDS = 1
 """REFRESH_GRACE of the tour's server (10 by default): before that, a thief's replay looks like a second tab."""
@@ -91,7 +92,7 @@ class Browser:
                 headers["X-CSRF-Token"] = self.csrf_token
         if body:
             headers["Content-Type"] = "application/json"
-        url = API + path
+        url = path if path.startswith("/") else API + path
         sent = [f"{name}={morsel.value}" for name, morsel in self.jar.items() if url.startswith(morsel["path"] or "/")]
         if sent:
             headers["Cookie"] = "; ".join(sent)
@@ -134,6 +135,7 @@ class Journey:
     mailbox: Path
     code: str = ""
     thief_access: str = ""
+    note: int = 0
 
     def mails(self, text: str) -> list[str]:
         """Bodies of the mails, oldest first, that hold `text`."""
@@ -235,6 +237,28 @@ def list_sessions(j: Journey) -> Answer:
     return answer
 
 
+def read_own_note(j: Journey) -> Answer:
+    rows = j.owner.get(NOTES).must_be(200).body.get("results", [])
+    expect(len(rows) == 2, f"the list is {rows}")
+    j.note = rows[0]["id"]
+    return j.owner.get(f"{NOTES}{j.note}/").must_be(200)
+
+
+def publish_without_role(j: Journey) -> Answer:
+    answer = j.owner.post(f"{NOTES}{j.note}/publish/").must_be(403, "permission_denied")
+    note = j.owner.get(f"{NOTES}{j.note}/").must_be(200)
+    expect(note.body.get("is_published") is False, "it is published all the same")
+    return answer
+
+
+def read_foreign_note(j: Journey) -> Answer:
+    foreign = j.neighbour.get(NOTES).must_be(200).body["results"][0]["id"]
+    answers = [j.owner.get(f"{NOTES}{note}/").must_be(404, "not_found") for note in (foreign, 10**9)]
+    same = [{name: value for name, value in a.body.items() if name != "request_id"} for a in answers]
+    expect(same[0] == same[1], "a note that nobody has answers differently")
+    return answers[0]
+
+
 def write_without_csrf(j: Journey) -> Answer:
     return j.owner.post("refresh/", csrf=False).must_be(403, "csrf_failed")
 
@@ -319,8 +343,11 @@ STEPS = (
     Step("the same code again", use_code_again, "it works once"),
     Step("who am I", who_am_i, "the access cookie is enough to read"),
     Step("my sessions", list_sessions, "one, this one, by password and e-mail"),
+    Step("read my notes", read_own_note, "a project's own view knows who asks"),
+    Step("publish one", publish_without_role, "that takes the role editor"),
     Step("write without the CSRF token", write_without_csrf, "the cookies alone cannot write"),
     Step("end somebody else's session", end_foreign_session, "for you it does not exist; ben stays signed in"),
+    Step("read somebody else's note", read_foreign_note, "the same answer as for one that nobody has"),
     Step("refresh", refresh, "a new refresh token; the old one is used up"),
     Step("refresh again, second tab", refresh_in_a_second_tab, "a lost answer is forgiven: the same successor"),
     Step("replay of a stolen token", replay_stolen_token, "two parties hold it: theft, the session ends"),

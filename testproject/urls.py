@@ -1,9 +1,11 @@
-"""The demo page, the admin, and the package's URLs."""
+"""The demo page, the admin, the package's URLs, and what describes them."""
 
 from django.contrib import admin
 from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView
 
-from testproject.views import demo_page, icon
+from testproject.reports.views import ReportListView
+from testproject.views import api_docs, demo_page, icon
 
 urlpatterns = [
     path("", demo_page, name="demo"),
@@ -11,4 +13,8 @@ urlpatterns = [
     path("favicon.ico", icon),  # what browsers ask for on the admin's pages
     path("admin/", admin.site.urls),
     path("api/auth/", include("django_secure_auth.urls")),
+    path("api/", include("testproject.notes.urls")),
+    path("api/reports/", ReportListView.as_view(), name="reports"),
+    path("api/schema/", SpectacularAPIView.as_view(authentication_classes=[]), name="schema"),
+    path("api/docs/", api_docs, name="docs"),
 ]

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.core.cache import caches
+from django.db import connection
 from hypothesis import settings as hypothesis_settings
 from pytest_django.plugin import DjangoDbBlocker
 
+from django_secure_auth.apikeys import services as apikey_services
 from django_secure_auth.audit import services as audit_services
 from django_secure_auth.ratelimit import counter as limit_counter
 from django_secure_auth.sessions import services as session_services
@@ -36,6 +38,17 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = os.environ.get("SECURE_AUTH_JUNIT_DIR")
     if folder and not config.option.xmlpath and not hasattr(config, "workerinput"):
         config.option.xmlpath = str(Path(folder) / f"pytest-{os.getpid()}.xml")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    foreign = [item for item in items if not _fits_database(item)]
+    if foreign:
+        config.hook.pytest_deselected(items=foreign)
+        items[:] = [item for item in items if item not in foreign]
+
+
+def _fits_database(item: pytest.Item) -> bool:
+    return all(connection.vendor in marker.args for marker in item.iter_markers("database"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -69,6 +82,8 @@ def _no_memories() -> None:
     session_services._told.clear()
     audit_services._written.clear()
     token_services._verified.clear()
+    apikey_services._told.clear()
+    apikey_services._last_failure = float("-inf")
 
 
 @pytest.fixture

@@ -43,6 +43,9 @@ INSTALLED_APPS = [
     *env.list("DSA_EXTRA_APPS", default=[]),
     "rest_framework",
     "django_secure_auth",
+    "tests.host_app",
+    "testproject.notes",
+    "testproject.reports",
 ]
 
 MIDDLEWARE = [
@@ -57,6 +60,10 @@ MIDDLEWARE = [
     "django_secure_auth.sessions.middleware.IdleTimeoutMiddleware",
 ]
 
+AUTHENTICATION_BACKENDS = [
+    "django_secure_auth.rbac.backends.RoleBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
 CSRF_HEADER_NAME = "HTTP_X_CSRF_TOKEN"
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["django_secure_auth.tokens.authentication.JWTCookieAuthentication"],

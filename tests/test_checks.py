@@ -18,6 +18,7 @@ from django_secure_auth import checks
 from django_secure_auth.checks import (
     check_combinations,
     check_installation,
+    check_owners,
     check_production,
     check_routes,
     check_settings,
@@ -25,10 +26,13 @@ from django_secure_auth.checks import (
 from django_secure_auth.checks import run_checks as our_checks
 from django_secure_auth.conf import Conf, conf
 from django_secure_auth.kit.keys import b64encode, new_secret_bytes
+from django_secure_auth.rbac.backends import RoleBackend
 from django_secure_auth.staff.admin import SecureAdminSite
+from tests.host_app.models import Note
 
 HEADERS = "django_secure_auth.headers.middleware.SecurityHeadersMiddleware"
 IDLE = "django_secure_auth.sessions.middleware.IdleTimeoutMiddleware"
+ROLES = "django_secure_auth.rbac.backends.RoleBackend"
 AUTH = "django.contrib.auth.middleware.AuthenticationMiddleware"
 CSRF = "django.middleware.csrf.CsrfViewMiddleware"
 SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
@@ -52,6 +56,7 @@ def good(settings: Any) -> Any:
     settings.SECRET_KEY_FALLBACKS = []
     settings.MIDDLEWARE = [HEADERS, SESSIONS, CSRF, AUTH, IDLE]
     settings.CACHES = {"default": REDIS, "memory": LOCMEM, "dummy": DUMMY, "table": TABLE, "files": FILES}
+    settings.AUTHENTICATION_BACKENDS = [ROLES, "django.contrib.auth.backends.ModelBackend"]
     settings.SECURE_PROXY_SSL_HEADER = None
     settings.DJANGO_SECURE_AUTH = {
         "SIGNING_KEYS": [{"kid": "a", "alg": "HS256", "key": b64encode(new_secret_bytes())}],
@@ -87,6 +92,7 @@ def test_all_of_them_are_registered_and_those_of_production_wait_for_deploy() ->
         check_settings: False,
         check_combinations: False,
         check_installation: False,
+        check_owners: False,
         check_production: True,
         check_routes: True,
     }
@@ -199,6 +205,16 @@ def test_e013_one_key_for_two_purposes() -> None:
     assert root["key"] not in f"{message.msg} {message.hint}"
 
 
+# --- owners ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["ownr", "project__name", "tags", "project"])
+def test_e030_a_way_to_the_owner_that_leads_nowhere(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Note, "secure_auth_owner", path)
+    message = the_one(found(), "E030")
+    assert message.msg.startswith(f"host_app.Note.secure_auth_owner is {path!r}, but")
+
+
 # --- installation ------------------------------------------------------------------------------------
 
 
@@ -259,6 +275,33 @@ def test_w013_is_silent_without_an_admin(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(apps, "is_installed", lambda name: name != "django.contrib.admin" and installed(name))
     monkeypatch.setattr(apps.get_app_config("admin"), "default_site", "django.contrib.admin.sites.AdminSite")
     assert found() == []
+
+
+class OurRoleBackend(RoleBackend):
+    """A project's own."""
+
+
+def test_w014_roles_that_djangos_permissions_do_not_see(good: Any) -> None:
+    good.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+    assert "RoleBackend" in str(the_one(found(), "W014").hint)
+
+
+def test_w014_is_silent_for_a_subclass(good: Any) -> None:
+    good.AUTHENTICATION_BACKENDS = [f"{__name__}.OurRoleBackend"]
+    assert found() == []
+
+
+@pytest.mark.parametrize("name", ["DEFAULT_AUTHENTICATION_CLASSES", "OTHER"])
+def test_w020_keys_that_open_every_view(name: str, good: Any) -> None:
+    both = [
+        "django_secure_auth.tokens.authentication.JWTCookieAuthentication",
+        "django_secure_auth.apikeys.authentication.APIKeyAuthentication",
+    ]
+    good.REST_FRAMEWORK = {**good.REST_FRAMEWORK, name: both}
+    if name == "OTHER":
+        assert found() == []
+    else:
+        the_one(found(), "W020")
 
 
 # --- production --------------------------------------------------------------------------------------

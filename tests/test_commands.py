@@ -15,6 +15,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from django_secure_auth.apikeys.models import APIKey
+from django_secure_auth.apikeys.services import create_key
 from django_secure_auth.audit import events
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.audit.services import record
@@ -53,7 +55,9 @@ def ben(django_user_model: Any) -> Any:
 
 
 def test_the_commands_are_those_of_the_contract() -> None:
-    assert {"secure_auth_keys", "secure_auth_sessions", "secure_auth_purge"} <= set(COMMANDS)
+    """And one more, which the contract's list does not name."""
+    wanted = {"secure_auth_keys", "secure_auth_sessions", "secure_auth_purge"}
+    assert wanted | {"secure_auth_apikeys"} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -115,6 +119,7 @@ def test_a_rotation_has_an_order_in_which_nobody_is_signed_out(option: tuple[str
     for step in STEPS:
         places.append(output.index(step, places[-1]))
     assert ("ENCRYPTION_KEYS" if option else "SIGNING_KEYS") in output
+    assert ("secure_auth_apikeys list" in output) == bool(option)  # these live longer than what is waited for
     assert ("SIGNING_KEYS" if option else "ENCRYPTION_KEYS") not in output
 
 
@@ -262,6 +267,120 @@ def test_sessions_checks_its_input(args: tuple[str, ...], message: str, ana: Any
     assert Session.objects.alive().count() == 1
 
 
+# --- secure_auth_apikeys -----------------------------------------------------------------------------
+
+
+def key_in(output: str) -> str:
+    return output.splitlines()[-1]
+
+
+def answers(text: str) -> int:
+    return int(Client().get(reverse("program"), headers={"X-API-Key": text}).status_code)
+
+
+@pytest.mark.django_db
+def test_a_made_key_is_printed_once_and_works(ana: Any, caplog: pytest.LogCaptureFixture) -> None:
+    output = run(
+        "secure_auth_apikeys", "create", "--user", " ANA@example.com ", "--name", "nightly export",
+        "--scope", "reports:read", "--scope", "notes:write", "--network", "127.0.0.0/8", "--rate", "100/min",
+        "--expires-in", "90d",
+    )  # fmt: skip
+    text = key_in(output)
+    key = APIKey.objects.get()
+    assert output.startswith(f"# {key.public_id}, until ")
+    assert answers(text) == 200
+    assert (key.user, key.name, key.rate_limit) == (ana, "nightly export", "100/min")
+    assert (key.scopes, key.allowed_networks) == (["notes:write", "reports:read"], ["127.0.0.0/8"])
+    assert timedelta(days=89, hours=23) < key.expires_at - key.created_at <= timedelta(days=90)
+    event = SecurityEvent.objects.get(event="authn_token_created")
+    assert (event.user_id, event.actor_id) == (str(ana.pk), "")  # a shell knows no user
+    assert text[-49:] not in run("secure_auth_apikeys", "list") + caplog.text
+
+
+@pytest.mark.django_db
+def test_living_keys_are_listed(ana: Any, ben: Any, settings: Any) -> None:
+    first, _ = create_key(ana, name="first", scopes=["reports:read"])
+    second, _ = create_key(ben, name="second")
+    over, _ = create_key(ben, name="over")
+    APIKey.objects.filter(pk=over.pk).update(revoked_at=timezone.now())
+    APIKey.objects.filter(pk=first.pk).update(last_used_at=timezone.now())
+    run("secure_auth_apikeys", "rotate", "--id", second.public_id)
+    output = run("secure_auth_apikeys", "list")
+    assert output.endswith("3 living API keys\n")
+    (line,) = [line for line in output.splitlines() if first.public_id in line]
+    assert "'first'  scopes reports:read  until " in line
+    assert "last used " in line
+    (line,) = [line for line in output.splitlines() if second.public_id in line]
+    assert "scopes -  until " in line
+    assert "never used  retires " in line
+    assert over.public_id not in output
+    assert "old root key" not in output
+    assert run("secure_auth_apikeys", "list", "--user", "ana@example.com").endswith("1 living API keys\n")
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "2c4e6a8b0d1f3e5c7a9b another", [settings.SECRET_KEY]
+    assert run("secure_auth_apikeys", "list").count("under an old root key") == 3
+
+
+@pytest.mark.django_db
+def test_a_key_is_rotated_and_revoked_by_its_public_id(ana: Any) -> None:
+    key, old = create_key(ana, name="ci")
+    new = key_in(run("secure_auth_apikeys", "rotate", "--id", key.public_id, "--overlap", "12h"))
+    assert [answers(text) for text in (old, new)] == [200, 200]
+    key.refresh_from_db()
+    assert key.retires_at is not None
+    assert key.retires_at - timezone.now() < timedelta(hours=12)
+    successor = APIKey.objects.get(replaces=key.pk)
+    assert run("secure_auth_apikeys", "revoke", "--id", successor.public_id) == f"{successor.public_id} revoked\n"
+    assert [answers(text) for text in (old, new)] == [200, 401]
+    event = SecurityEvent.objects.get(event="authn_api_key_revoked")
+    assert (event.actor_id, event.details["reason"]) == ("", "command")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((), "required: action"),
+        (("burn",), "invalid choice"),
+        (("create",), "Say for whom and what it is called: --user and --name."),
+        (("create", "--user", "ana@example.com"), "Say for whom and what it is called"),
+        (("create", "--user", "nobody@example.com", "--name", "x"), "There is no account with the address"),
+        (("create", "--user", "ana@example.com", "--name", " "), "1 to 100 printable characters."),
+        (("create", "--user", "ana@example.com", "--name", "x", "--scope", "a b"), "'a b' is no scope"),
+        (("create", "--user", "ana@example.com", "--name", "x", "--network", "here"), "'here' is no network"),
+        (("create", "--user", "ana@example.com", "--name", "x", "--rate", "often"), "'often' is no rate"),
+        (("create", "--user", "ana@example.com", "--name", "x", "--expires-in", "400d"), "at most one year"),
+        (("create", "--user", "ana@example.com", "--name", "x", "--expires-in", "soon"), "is not a duration"),
+        (("create", "--user", "ben@example.com", "--name", "x"), "At most 1 API keys: revoke one first."),
+        (("list", "--user", "nobody@example.com"), "There is no account with the address"),
+        (("rotate",), "Say which: --id."),
+        (("rotate", "--id", "nonsense"), "There is no living API key 'nonsense'."),
+        (("revoke",), "Say which: --id."),
+        (("revoke", "--id", "nonsense"), "There is no living API key 'nonsense'."),
+    ],
+)
+def test_apikeys_checks_its_input(args: tuple[str, ...], message: str, ana: Any, ben: Any, settings: Any) -> None:
+    settings.DJANGO_SECURE_AUTH = {"MAX_API_KEYS_PER_USER": 1}
+    create_key(ben, name="his")
+    assert message in refusal("secure_auth_apikeys", *args)
+    assert APIKey.objects.alive().count() == 1
+
+
+@pytest.mark.django_db
+def test_a_key_that_was_replaced_is_not_replaced_again(ana: Any) -> None:
+    key, _ = create_key(ana, name="ci")
+    run("secure_auth_apikeys", "rotate", "--id", key.public_id)
+    message = refusal("secure_auth_apikeys", "rotate", "--id", key.public_id)
+    assert message == "This key has ended or was replaced already."
+
+
+@pytest.mark.django_db
+def test_a_key_for_an_account_that_is_deleted_meanwhile(ana: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django_secure_auth.management.commands.secure_auth_apikeys.find_account", lambda _: ana)
+    type(ana).objects.filter(pk=ana.pk).delete()
+    message = refusal("secure_auth_apikeys", "create", "--user", "ana@example.com", "--name", "x")
+    assert message == "There is nothing here for you."
+
+
 # --- secure_auth_purge -------------------------------------------------------------------------------
 
 
@@ -276,15 +395,17 @@ def test_what_is_long_over_is_deleted_and_the_rest_stays(ana: Any, settings: Any
         common: dict[str, Any] = {"expires_at": now - age + timedelta(minutes=5)}
         OTPChallenge.objects.create(secret_digest=f"{age}", key_id="k", resend_at=now, **common)
         TrustedDevice.objects.create(user=ana, secret_digest=f"{age}", **common)
+        key, _ = create_key(ana, name="ci")
+        APIKey.objects.filter(pk=key.pk).update(created_at=now - timedelta(days=90), **common)
     SecurityEvent.objects.all()._raw_delete("default")
     for age in ages:
         SecurityEvent.objects.create(occurred_at=now - age)
     settings.DJANGO_SECURE_AUTH = {"AUDIT_RETENTION": timedelta(days=30)}
     assert run("secure_auth_purge") == (
-        "1 sessions deleted\n2 challenges and devices deleted\n1 security events deleted\n"
+        "1 sessions deleted\n2 challenges and devices deleted\n1 API keys deleted\n1 security events deleted\n"
     )
     assert run("secure_auth_purge", "--older-than-days", "10") == (
-        "1 sessions deleted\n2 challenges and devices deleted\n0 security events deleted\n"
+        "1 sessions deleted\n2 challenges and devices deleted\n1 API keys deleted\n0 security events deleted\n"
     )
     assert run("secure_auth_purge", "--older-than-days", "1").startswith("0 sessions deleted\n")
     assert Session.objects.alive().count() == 1

@@ -19,12 +19,17 @@ import pytest
 from django.apps import apps
 from django.core.cache import caches
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
 import django_secure_auth
 from django_secure_auth.accounts.serializers import profile_fields
+from django_secure_auth.apikeys import services as apikey_services
+from django_secure_auth.apikeys.models import APIKey
+from django_secure_auth.apikeys.services import create_key
+from django_secure_auth.kit.apikeys import new_api_key
 from django_secure_auth.ratelimit import counter
 from django_secure_auth.ratelimit.services import give_back, reserve
 from django_secure_auth.sessions.models import Session
@@ -37,7 +42,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PACKAGE = Path(django_secure_auth.__file__).parent
 # Whoever reads how a request goes has these files of ours to open. A sign-in with a code goes through many, eight of
 # them in the kit; no further file joins without a reason.
-SIGN_IN_FILES, REQUEST_FILES = 35, 12
+SIGN_IN_FILES, REQUEST_FILES = 37, 12
 AUDIT = "INSERT securityevent"
 
 Configure = Callable[..., None]
@@ -139,6 +144,121 @@ def test_a_stranger_or_noise_costs_no_query(browser: Browser, user: Any, token: 
     assert cost_of(lambda: probe(browser), status=401) == Cost([], [])
 
 
+# --- a request with a key ----------------------------------------------------------------------------
+
+
+def program(text: str, path: str = "program") -> Any:
+    return Client().get(reverse(path), headers={"X-API-Key": text})
+
+
+def many_keys(user: Any, count: int) -> None:
+    """Rows as `create_key` writes them, but for digests that nobody can meet."""
+    now = timezone.now()
+    common: dict[str, Any] = {"user_id": user.pk, "name": "filler", "key_id": "k", "created_at": now}
+    common["expires_at"] = now + timedelta(days=365)
+    for start in range(0, count, 10_000):
+        numbers = range(start, min(start + 10_000, count))
+        rows = [APIKey(public_id=f"{number:016d}", digest=f"{number:064d}", **common) for number in numbers]
+        APIKey.objects.bulk_create(rows, batch_size=1_000)
+
+
+BY_INDEX = {
+    "sqlite": r"SEARCH django_secure_auth_apikey USING INDEX .*public_id=",
+    "postgresql": r"Index Scan using \w*public_id\w* on django_secure_auth_apikey",
+    "mysql": r"'const'",
+}
+
+
+def plan_of(public_id: str) -> str:
+    """How the database would look a key up."""
+    with CaptureQueriesContext(connection) as captured:
+        apikey_services._read(public_id)
+    (query,) = captured.captured_queries
+    with connection.cursor() as cursor:
+        cursor.execute(("EXPLAIN QUERY PLAN " if connection.vendor == "sqlite" else "EXPLAIN ") + query["sql"])
+        return "\n".join(str(row) for row in cursor.fetchall())
+
+
+def assert_one_look_up(user: Any, count: int) -> None:
+    text = create_key(user, name="ci")[1]
+    many_keys(user, count)
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+    used = cost_of(lambda: program(text), status=200)
+    assert used.queries == ["SELECT apikey", "UPDATE apikey", AUDIT]  # its first use
+    for _ in range(3):
+        assert cost_of(lambda: program(text), status=200) == Cost(["SELECT apikey"], [])
+    plan = plan_of(text.split("_")[2])
+    if count >= 1_000:  # a table of a few rows is rightly read from end to end
+        assert re.search(BY_INDEX[connection.vendor], plan), plan
+
+
+def test_a_request_with_a_key_is_one_query_by_its_index(user: Any) -> None:
+    """R30, R32: no table is walked, and nothing is written."""
+    assert_one_look_up(user, 10)
+
+
+@pytest.mark.slow
+def test_a_request_with_a_key_is_one_query_among_a_hundred_thousand(user: Any) -> None:
+    """R30: flat."""
+    assert_one_look_up(user, 100_000)
+
+
+@pytest.mark.nightly
+def test_a_request_with_a_key_is_one_query_among_a_million(user: Any) -> None:
+    """R30: flat."""
+    assert_one_look_up(user, 1_000_000)
+
+
+def test_a_key_with_a_limit_is_one_cache_trip_more(user: Any) -> None:
+    text = create_key(user, name="ci", rate_limit="100/h")[1]
+    program(text)
+    assert cost_of(lambda: program(text), status=200) == Cost(["SELECT apikey"], ["incr"])
+
+
+def test_the_last_use_of_a_key_is_written_once_in_ten_minutes(user: Any) -> None:
+    """R51: nobody's every request takes a lock."""
+    text = create_key(user, name="ci")[1]
+    program(text)
+    APIKey.objects.update(last_used_at=timezone.now() - timedelta(minutes=10, seconds=1))
+    assert cost_of(lambda: program(text), status=200).queries == ["SELECT apikey", "UPDATE apikey"]
+    for _ in range(3):
+        assert cost_of(lambda: program(text), status=200).queries == ["SELECT apikey"]
+
+
+def test_noise_in_the_header_costs_no_query_but_its_event(user: Any) -> None:
+    text = create_key(user, name="ci")[1]
+    mistyped = text[:-1] + ("x" if text[-1] != "x" else "y")
+    for noise in ("", "noise", mistyped):
+        assert cost_of(lambda noise=noise: program(noise), status=401) == Cost([AUDIT], [])
+
+
+def test_an_unknown_key_costs_what_a_wrong_one_costs(user: Any) -> None:
+    """And a guess is told, each time."""
+    text = new_api_key(prefix="dsa", environment="live").value
+    unknown = cost_of(lambda: program(text), status=401)
+    APIKey.objects.filter(pk=create_key(user, name="ci")[0].pk).update(public_id=text.split("_")[2])
+    assert cost_of(lambda: program(text), status=401) == unknown == Cost(["SELECT apikey", AUDIT], [])
+
+
+def test_the_list_of_keys_does_not_grow_with_its_length(signed_in: Browser, user: Any) -> None:
+    create_key(user, name="one")
+    few = cost_of(lambda: signed_in.get("apikey-list"), status=200)
+    for _ in range(5):
+        create_key(user, name="more")
+    many = cost_of(lambda: signed_in.get("apikey-list"), status=200)
+    assert few == many == Cost(["SELECT session", "SELECT apikey", "SELECT apikey"], [])
+
+
+def test_a_request_with_a_key_visits_at_most_twelve_of_our_files(user: Any) -> None:
+    text = create_key(user, name="ci")[1]
+    program(text)
+    with visited() as files:
+        assert program(text, "key-only").status_code == 200
+    assert len(files) <= REQUEST_FILES, f"{len(files)} files: {sorted(files)}"
+
+
 # --- last-seen ---------------------------------------------------------------------------------------
 
 
@@ -203,25 +323,26 @@ def test_a_browser_that_somebody_trusts_costs_one_query_more_for_known_and_unkno
     assert wrong.queries == unknown.queries == ["SELECT trusteddevice", f"SELECT {who}", f"SELECT {who}", AUDIT]
 
 
-def test_a_sign_in_on_a_trusted_device_is_six_queries(browser: Browser, user: Any) -> None:
+def test_a_sign_in_on_a_trusted_device_is_seven_queries(browser: Browser, user: Any) -> None:
     trust(browser, user)
     who = user_table(user)
     cost = cost_of(browser.login, status=200)
     assert cost.queries == [
         "SELECT trusteddevice", f"SELECT {who}", f"SELECT {who}",
+        "SELECT useraccess",  # does a role ask for a code? The roles of the answer are those
         f"UPDATE {who}", "INSERT session",
         AUDIT,  # one statement for its two events
     ]  # fmt: skip
     assert cost.trips == ["incr", "add", "get", "decr"]
 
 
-def test_a_sign_in_with_a_code_is_eight_queries_and_then_eleven(browser: Browser, user: Any) -> None:
-    """The mail is sent in process here: the last four of the eight are its task's. A later approval is nine."""
+def test_a_sign_in_with_a_code_is_nine_queries_and_then_twelve(browser: Browser, user: Any) -> None:
+    """The mail is sent in process here: the last four of the nine are its task's. A later approval is ten."""
     browser.csrf()
     who = user_table(user)
     asked = cost_of(browser.login, status=202)
     assert asked.queries == [
-        f"SELECT {who}", f"SELECT {who}", "SELECT otpbudget", "INSERT otpchallenge",
+        f"SELECT {who}", f"SELECT {who}", "SELECT useraccess", "SELECT otpbudget", "INSERT otpchallenge",
         "SELECT otpchallenge", "UPDATE otpchallenge", "UPDATE otpchallenge", AUDIT,
     ]  # fmt: skip
     # Two limits reserved and given back, and the one of the codes.
@@ -232,14 +353,15 @@ def test_a_sign_in_with_a_code_is_eight_queries_and_then_eleven(browser: Browser
         "SELECT otpchallenge", "UPDATE otpchallenge",
         "UPDATE otpbudget", "SELECT otpbudget", "INSERT otpbudget",  # an account's first code makes its row
         "UPDATE otpchallenge", "UPDATE otpbudget",
-        f"UPDATE {who}", "INSERT session", "INSERT trusteddevice", AUDIT,  # one statement for its four events
+        f"UPDATE {who}", "INSERT session", "INSERT trusteddevice",
+        "SELECT useraccess", AUDIT,  # one statement for its four events
     ]  # fmt: skip
     assert approved.trips == []
 
     browser.logout()
     browser.drop("device")
     browser.login()
-    assert len(cost_of(browser.approve, status=200).queries) == 9
+    assert len(cost_of(browser.approve, status=200).queries) == 10
 
 
 # --- going on and away -------------------------------------------------------------------------------
@@ -329,7 +451,7 @@ def test_a_sign_in_with_a_code_visits_no_more_of_our_files_than_it_did(browser: 
     assert len(files) <= SIGN_IN_FILES, f"{len(files)} files: {sorted(files)}"
 
 
-def test_a_request_visits_at_most_twelve_of_our_files(signed_in: Browser) -> None:
+def test_a_request_visits_at_most_thirteen_of_our_files(signed_in: Browser) -> None:
     with visited() as files:
         assert probe(signed_in).status_code == 200
     assert len(files) <= REQUEST_FILES, f"{len(files)} files: {sorted(files)}"

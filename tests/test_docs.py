@@ -20,9 +20,10 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 
 import django_secure_auth
-from django_secure_auth import exceptions, kit, models, signals, tasks, testing, urls
+from django_secure_auth import exceptions, kit, models, signals, strict, tasks, testing, urls
 from django_secure_auth.audit.events import registered
-from django_secure_auth.conf import DEFAULT_RATE_LIMITS, declared
+from django_secure_auth.conf import DEFAULT_RATE_LIMITS, Conf, declared
+from django_secure_auth.kit.apikeys import api_key_pattern
 from django_secure_auth.strict import fields, parsers, serializers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -204,6 +205,11 @@ def test_commands_are_documented_and_documented_commands_exist() -> None:
     assert named <= ours
 
 
+def test_the_expression_for_secret_scanners_is_the_one_that_finds_keys() -> None:
+    (published,) = re.findall(r"^```text\n(.+)\n```$", section(read("apikeys.md"), "For secret scanners"), re.MULTILINE)
+    assert published == api_key_pattern(Conf.API_KEY_PREFIX.default)
+
+
 def test_mail_templates_that_are_documented_exist() -> None:
     for kind in ("subject.txt", "txt", "html"):
         assert (PACKAGE / "templates" / "django_secure_auth" / "mail" / f"otp_code.{kind}").is_file()
@@ -249,10 +255,16 @@ def defined_in(module: ModuleType) -> set[str]:
 
 def public_paths() -> set[str]:
     """What the package offers: its kit, its DRF and middleware classes, its doors, its test tools."""
-    found = {"problems.exception_handler", "apps.SecureAdminConfig", "accounts.models.AbstractEmailUser"}
+    found = {
+        "openapi.AutoSchema",
+        "problems.exception_handler",
+        "apps.SecureAdminConfig",
+        "accounts.models.AbstractEmailUser",
+    }
     found |= {f"accounts.services.{name}" for name in ("log_in", "log_out", "copy_cookies")}
     found |= {f"models.{name}" for name in models.__all__} | {f"tasks.{name}" for name in tasks.__all__}
-    found |= {f"testing.{name}" for name in testing.__all__}
+    found |= {f"testing.{name}" for name in testing.__all__} | {f"strict.{name}" for name in strict.__all__}
+    found |= {"ownership.querysets.OwnedQuerySet", "ownership.mixins.OwnedViewMixin", "ownership.admin.OwnedAdminMixin"}
     found |= {f"signals.{name}" for name, value in vars(signals).items() if isinstance(value, Signal)}
     found |= {"audit.services.security_logger", "decorators.requires"}
     for tool in pkgutil.iter_modules(kit.__path__):

@@ -23,6 +23,7 @@ CONTRACT = {
     "refresh_reused": 401,
     "otp_invalid": 401,
     "challenge_invalid": 401,
+    "api_key_invalid": 401,
     "csrf_failed": 403,
     "permission_denied": 403,
     "step_up_required": 403,

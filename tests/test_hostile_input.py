@@ -16,6 +16,7 @@ from django.urls import reverse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from django_secure_auth.apikeys.models import APIKey
 from django_secure_auth.kit import opaque
 from django_secure_auth.problems import MEDIA_TYPE
 from django_secure_auth.sessions.models import Session
@@ -28,14 +29,16 @@ fuzz = settings(deadline=None, suppress_health_check=QUIET)
 
 ENDPOINTS = (
     "csrf", "login", "otp-approve", "otp-resend", "refresh", "logout", "me", "session-list", "session-detail", "jwks",
+    "apikey-list", "apikey-detail", "apikey-rotate",
 )  # fmt: skip
+WITH_ID = {"session-detail", "apikey-detail", "apikey-rotate"}
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "get")
-DOCUMENTED = {200, 202, 204, 400, 401, 403, 404, 405, 406, 413, 415, 422, 429}
+DOCUMENTED = {200, 201, 202, 204, 400, 401, 403, 404, 405, 406, 413, 415, 422, 429}
 CODES = {
     "malformed_request", "validation_error", "not_authenticated", "invalid_credentials", "token_invalid",
     "token_expired", "session_inactive", "session_revoked", "refresh_reused", "otp_invalid", "challenge_invalid",
     "csrf_failed", "permission_denied", "step_up_required", "not_found", "policy_rejected", "method_not_allowed",
-    "not_acceptable", "too_large", "unsupported_media_type", "rate_limited",
+    "not_acceptable", "too_large", "unsupported_media_type", "rate_limited", "api_key_invalid",
 }  # fmt: skip
 
 # Latin-1 is what a header can carry; a server refuses line breaks before they reach Django.
@@ -46,8 +49,11 @@ json_values = st.recursive(
     max_leaves=12,
 )
 field_names = st.sampled_from(
-    ["email", "password", "remember_me", "otp_code", "first_name", "is_staff", "refresh_token", "challenge_token"]
-) | st.text(max_size=12)
+    [
+        "email", "password", "remember_me", "otp_code", "first_name", "is_staff", "refresh_token", "challenge_token",
+        "name", "scopes", "expires_at", "rate_limit", "allowed_networks",
+    ]
+) | st.text(max_size=12)  # fmt: skip
 objects = st.dictionaries(field_names, json_values, max_size=5)
 strange = st.sampled_from(
     [
@@ -87,7 +93,7 @@ queries = st.dictionaries(st.sampled_from(["page", "format", "next", "x", "_meth
 
 
 def _path(name: str) -> str:
-    return reverse(f"secure_auth:{name}", args=[UUID(int=7)] if name == "session-detail" else [])
+    return reverse(f"secure_auth:{name}", args=[UUID(int=7)] if name in WITH_ID else [])
 
 
 def _judge(response: Any, method: str) -> None:
@@ -190,12 +196,51 @@ def test_any_code_may_be_typed(limits_off: None, code: Any) -> None:
 def test_a_members_noise_is_never_a_defect(limits_off: None, data: st.DataObject) -> None:
     """R22: behind the authentication too."""
     browser = _signed_in()
-    name = data.draw(st.sampled_from(["me", "session-list", "session-detail"]))
+    name = data.draw(st.sampled_from(["me", "session-list", "session-detail", "apikey-list", *sorted(WITH_ID)]))
     method = data.draw(st.sampled_from(METHODS[:8]))
     response = browser.request(
         method, _path(name), data.draw(bodies), headers={"Accept": data.draw(st.sampled_from(["*/*", "text/html"]))}
     )
     _judge(response, method)
+
+
+moments = st.datetimes(timezones=st.none() | st.timezones()).map(lambda value: value.isoformat())
+key_bodies = st.fixed_dictionaries(
+    {"name": st.text(max_size=110) | json_values},
+    optional={
+        "scopes": json_values | st.lists(st.text(max_size=70), max_size=3),
+        "expires_at": json_values | moments,
+        "rate_limit": json_values | st.from_regex(r"\A[0-9]{1,12}/[0-9]{0,9}[smhdx]\Z"),
+        "allowed_networks": json_values | st.lists(st.ip_addresses().map(str) | st.text(max_size=50), max_size=3),
+    },
+)
+
+
+@fuzz
+@given(body=key_bodies)
+def test_any_json_may_be_sent_for_an_api_key(limits_off: None, body: dict[str, Any]) -> None:
+    """R22: what is taken can be read back, and the rest is named by its field."""
+    APIKey.objects.all().delete()  # or the limit of keys would answer for everything else
+    browser = _signed_in()
+    response = browser.post("apikey-list", body)
+    _judge(response, "POST")
+    assert response.status_code in {201, 400}
+    if response.status_code == 201:
+        made = response.json()
+        listed = {row["id"]: row for row in browser.get("apikey-list").json()["results"]}
+        assert made.pop("key").split("_")[2] == made["public_id"]
+        assert listed[made["id"]] == made
+    elif response.status_code == 400 and "errors" in response.json():
+        assert response.json()["errors"].keys() <= body.keys()
+
+
+@fuzz
+@given(key=header_values)
+def test_any_header_may_be_sent_as_an_api_key(limits_off: None, key: str) -> None:
+    for path in ("program", "key-only"):
+        response = Browser().request("GET", reverse(path), headers={"X-API-Key": key})
+        assert response.status_code == 401
+        _judge(response, "GET")
 
 
 def _signed_in() -> Browser:

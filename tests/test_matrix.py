@@ -9,23 +9,33 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 from django.middleware.csrf import get_token
 from django.test import RequestFactory
+from django.utils import timezone
 
+from django_secure_auth.apikeys.models import APIKey
+from django_secure_auth.apikeys.services import create_key
+from django_secure_auth.rbac.models import Role, RoleAssignment
+from django_secure_auth.rbac.services import grant
 from django_secure_auth.routes import ANY_METHOD, Route, routes
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import end_session
 from django_secure_auth.testing import sign_in
+from testproject.notes.models import Note
 from tests.browser import PASSWORD, Browser, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("testproject.urls")]
 ROOT = Path(__file__).resolve().parent.parent
 
+B = TypeVar("B", bound=Browser)
 Key = tuple[str, str]
 """Method, and name of the URL, or its path where it has none."""
 
@@ -38,6 +48,8 @@ class World:
     other: Any
     session: Session
     """The owner's, on another device than the one that calls."""
+    key: APIKey
+    note: Note
 
 
 @pytest.fixture
@@ -45,18 +57,36 @@ def world(settings: Any) -> World:
     # What the example project has and the suite's settings have not.
     settings.CODES_IN_CONSOLE = False
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [ROOT / "testproject" / "templates"]}]
+    settings.REST_FRAMEWORK = {
+        **settings.REST_FRAMEWORK,
+        "DEFAULT_SCHEMA_CLASS": "django_secure_auth.openapi.AutoSchema",
+    }
+    settings.DJANGO_SECURE_AUTH = {
+        **settings.DJANGO_SECURE_AUTH,
+        "API_KEY_SCOPES": {"reports:read": "reports.view_report"},
+    }
     owner, other = make_user("ana@example.com"), make_user("ben@example.com")
-    return World(owner, other, sign_in(Browser().client, owner))
+    return World(
+        owner=owner,
+        other=other,
+        session=sign_in(Browser().client, owner),
+        key=create_key(owner, name="backup")[0],
+        note=Note.objects.create(owner=owner, title="Plan"),
+    )
 
 
 # --- callers -----------------------------------------------------------------------------------------
 
 
-def _browser_of(user: Any = None) -> Browser:
-    browser = Browser()
+def _with_csrf(browser: B) -> B:
     request = RequestFactory().get("/")
     browser.token = get_token(request)
     browser.client.cookies["csrftoken"] = request.META["CSRF_COOKIE"]
+    return browser
+
+
+def _browser_of(user: Any = None) -> Browser:
+    browser = _with_csrf(Browser())
     if user is not None:
         sign_in(browser.client, user)
     return browser
@@ -82,41 +112,69 @@ def revoked_session(world: World) -> Browser:
 
 
 def role(world: World) -> Browser:
-    """TODO with rbac: somebody who has the role `editor`."""
-    raise NotImplementedError
+    return _browser_of(_holder("editor", "ed@example.com"))
 
 
 def wrong_role(world: World) -> Browser:
-    """TODO with rbac: somebody who has another role than `editor`."""
-    raise NotImplementedError
+    return _browser_of(_holder("reader", "rea@example.com"))
 
 
 def expired_grant(world: World) -> Browser:
-    """TODO with rbac: somebody whose grant of `editor` is over."""
-    raise NotImplementedError
+    user = _holder("editor", "late@example.com")
+    browser = _browser_of(user)
+    RoleAssignment.objects.filter(user=user).update(expires_at=timezone.now() - timedelta(seconds=1))
+    return browser
 
 
 def key_with_scope(world: World) -> Browser:
-    """TODO with apikeys: a key of the owner's with the scope that the endpoint asks for, without cookies."""
-    raise NotImplementedError
+    return _program("reports:read")
 
 
 def key_without_scope(world: World) -> Browser:
-    """TODO with apikeys: a key of the owner's without a scope."""
-    raise NotImplementedError
+    return _program()
 
 
 def expired_key(world: World) -> Browser:
-    """TODO with apikeys: a key of the owner's with the scope, past its expiry."""
-    raise NotImplementedError
+    program = _program("reports:read")
+    now = timezone.now()
+    APIKey.objects.exclude(pk=world.key.pk).update(
+        created_at=now - timedelta(days=2), expires_at=now - timedelta(days=1)
+    )
+    return program
+
+
+def _holder(name: str, email: str) -> Any:
+    """Somebody who has a role. Editors may see reports as well."""
+    found, is_new = Role.objects.get_or_create(name=name)
+    if is_new and name == "editor":
+        found.permissions.add(Permission.objects.get(codename="view_report"))
+    user = make_user(email)
+    grant(user, found)
+    return user
+
+
+class _Program(Browser):
+    """Holds an API key and no cookie but the CSRF token's."""
+
+    key = ""
+
+    def request(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        return super().request(method, path, body, headers={"X-API-Key": self.key}, **more)
+
+
+def _program(*scopes: str) -> Browser:
+    program = _with_csrf(_Program())
+    keeper = get_user_model()._default_manager.filter(**{"email": "keys@example.com"}).first()
+    _, program.key = create_key(keeper or _holder("editor", "keys@example.com"), name="job", scopes=scopes)
+    return program
 
 
 Caller = Callable[[World], Browser]
-CALLERS: dict[str, Caller] = {one.__name__: one for one in (anonymous, other_user, owner, revoked_session)}
-# Each moves up into CALLERS with its feature; from then on every row below has to say what it meets.
-TO_COME: dict[str, Caller] = {
-    one.__name__: one for one in (role, wrong_role, expired_grant, key_with_scope, key_without_scope, expired_key)
+PEOPLE: dict[str, Caller] = {
+    one.__name__: one for one in (anonymous, other_user, owner, role, wrong_role, expired_grant, revoked_session)
 }
+KEYS: dict[str, Caller] = {one.__name__: one for one in (key_with_scope, key_without_scope, expired_key)}
+CALLERS = PEOPLE | KEYS
 
 # --- rows --------------------------------------------------------------------------------------------
 
@@ -125,28 +183,52 @@ def everybody(status: int) -> dict[str, int]:
     return dict.fromkeys(CALLERS, status)
 
 
-def signed_in(status: int) -> dict[str, int]:
-    return {"anonymous": 401, "other_user": status, "owner": status, "revoked_session": 401}
+def people(status: int) -> dict[str, int]:
+    """Everybody who comes without a key: our own endpoints take none, not even beside nothing."""
+    return dict.fromkeys(PEOPLE, status) | dict.fromkeys(KEYS, 401)
+
+
+def signed_in(status: int, **others: int) -> dict[str, int]:
+    return {**people(status), "anonymous": 401, "revoked_session": 401, **others}
+
+
+def owners(status: int) -> dict[str, int]:
+    return signed_in(404, owner=status)
 
 
 ROWS: dict[Key, dict[str, int]] = {
     ("GET", "demo"): everybody(200),
     ("GET", "icon"): everybody(200),
     ("GET", "/favicon.ico"): everybody(200),
+    ("GET", "schema"): everybody(200),
+    ("GET", "docs"): everybody(200),
     ("GET", "admin:login"): everybody(200),
     ("POST", "admin:login"): everybody(200),  # the form again, with what is wrong
-    ("GET", "secure_auth:csrf"): everybody(200),
-    ("POST", "secure_auth:login"): everybody(202),
-    ("POST", "secure_auth:otp-approve"): everybody(401),  # holds no challenge
-    ("POST", "secure_auth:otp-resend"): everybody(401),
+    ("GET", "secure_auth:csrf"): people(200),
+    ("POST", "secure_auth:login"): people(202),
+    ("POST", "secure_auth:otp-approve"): people(401),  # holds no challenge
+    ("POST", "secure_auth:otp-resend"): people(401),
     ("POST", "secure_auth:refresh"): signed_in(200),
-    ("POST", "secure_auth:logout"): everybody(204),
+    ("POST", "secure_auth:logout"): people(204),
     ("GET", "secure_auth:me"): signed_in(200),
     ("PATCH", "secure_auth:me"): signed_in(200),
     ("GET", "secure_auth:session-list"): signed_in(200),
     ("DELETE", "secure_auth:session-list"): signed_in(204),
-    ("DELETE", "secure_auth:session-detail"): {**signed_in(204), "other_user": 404},
+    ("DELETE", "secure_auth:session-detail"): owners(204),
+    ("GET", "secure_auth:apikey-list"): signed_in(200),
+    ("POST", "secure_auth:apikey-list"): signed_in(201),
+    ("PATCH", "secure_auth:apikey-detail"): owners(200),
+    ("DELETE", "secure_auth:apikey-detail"): owners(204),
+    ("POST", "secure_auth:apikey-rotate"): owners(201),
     ("GET", "secure_auth:jwks"): everybody(200),
+    ("GET", "note-list"): signed_in(200),
+    ("POST", "note-list"): signed_in(201),
+    ("GET", "note-detail"): owners(200),
+    ("PUT", "note-detail"): owners(200),
+    ("PATCH", "note-detail"): owners(200),
+    ("DELETE", "note-detail"): owners(204),
+    ("POST", "note-publish"): signed_in(403, role=200),
+    ("GET", "reports"): signed_in(403, role=200, key_with_scope=200, key_without_scope=403),
 }
 # Where many URLs have the same before them, and more come with each table: by pattern. A row of its own goes first.
 FAMILIES: dict[str, dict[str, int]] = {
@@ -157,9 +239,17 @@ BODIES: dict[Key, dict[str, Any]] = {
     ("POST", "secure_auth:login"): {"email": "ana@example.com", "password": PASSWORD},
     ("POST", "secure_auth:otp-approve"): {"otp_code": "123456"},
     ("PATCH", "secure_auth:me"): {},
+    ("POST", "secure_auth:apikey-list"): {"name": "export"},
+    ("PATCH", "secure_auth:apikey-detail"): {"name": "export"},
+    ("POST", "note-list"): {"title": "Plan"},
+    ("PUT", "note-detail"): {"title": "Plan", "body": "new"},
+    ("PATCH", "note-detail"): {"title": "Plan"},
+    ("POST", "note-publish"): {},
 }
 ARGUMENTS: dict[str, Callable[[World], Any]] = {
     "session_id": lambda world: world.session.pk,
+    "key_id": lambda world: world.key.pk,
+    "pk": lambda world: world.note.pk,
     "object_id": lambda world: world.owner.pk,
     "content_type_id": lambda world: 1,
     "id": lambda world: world.owner.pk,
@@ -215,22 +305,6 @@ def test_every_row_is_that_of_an_endpoint() -> None:
 def test_every_row_knows_every_caller() -> None:
     for key, row in [*ROWS.items(), *FAMILIES.items()]:
         assert set(row) == set(CALLERS), key
-
-
-def test_the_callers_are_those_that_were_asked_for() -> None:
-    assert CALLERS.keys() | TO_COME.keys() == {
-        "anonymous",
-        "other_user",
-        "owner",
-        "revoked_session",
-        "role",
-        "wrong_role",
-        "expired_grant",
-        "key_with_scope",
-        "key_without_scope",
-        "expired_key",
-    }
-    assert not CALLERS.keys() & TO_COME.keys()
 
 
 @pytest.mark.parametrize("caller", CALLERS)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 # What a user can install; the sets for developers have no minimum that anyone depends on.
-PUBLIC_EXTRAS = ("redis", "postgres", "mysql", "demo")
+PUBLIC_EXTRAS = ("redis", "postgres", "mysql", "openapi", "demo")
 
 
 def declared() -> dict[str, Requirement]:
@@ -23,7 +23,9 @@ def declared() -> dict[str, Requirement]:
         *PROJECT["dependencies"],
         *(line for extra in PUBLIC_EXTRAS for line in PROJECT["optional-dependencies"][extra]),
     ]
-    return {requirement.name: requirement for requirement in map(Requirement, lines)}
+    found = {requirement.name: requirement for requirement in map(Requirement, lines)}
+    del found[PROJECT["name"]]  # an extra that contains another one
+    return found
 
 
 def lower_bound(specifiers: SpecifierSet) -> Version:

@@ -20,6 +20,7 @@ PACKAGE = Path(django_secure_auth.__file__).parent
 
 # Public, and as stable as docs/index.md says: a name may join, none may move or go.
 PATHS = [
+    "apikeys.authentication.APIKeyAuthentication",
     "accounts.models.AbstractEmailUser",
     "accounts.services.copy_cookies",
     "accounts.services.log_in",
@@ -41,15 +42,39 @@ PATHS = [
     "kit.redact.redact_ip",
     "kit.redact.redact_jti",
     "kit.redact.redact_mapping",
+    "openapi.AutoSchema",
     "otp.tasks.send_code",
+    "ownership.admin.OwnedAdminMixin",
+    "ownership.mixins.OwnedViewMixin",
+    "ownership.permissions.IsOwner",
+    "ownership.querysets.OwnedQuerySet",
     "problems.exception_handler",
+    "rbac.backends.RoleBackend",
+    "rbac.models.Role",
+    "rbac.models.RoleAssignment",
+    "rbac.permissions.ApprovedByEmail",
+    "rbac.permissions.HasAnyRole",
+    "rbac.permissions.HasPermission",
+    "rbac.permissions.HasRole",
+    "rbac.permissions.HasScope",
     "rbac.permissions.RecentlyAuthenticated",
+    "rbac.services.grant",
+    "rbac.services.has_role",
+    "rbac.services.queryset_for",
+    "rbac.services.revoke",
+    "rbac.services.roles_of",
     "sessions.middleware.IdleTimeoutMiddleware",
+    "signals.api_key_used_first",
     "signals.otp_approved",
     "signals.otp_sent",
     "signals.refresh_reused",
+    "signals.role_granted",
+    "signals.role_revoked",
     "signals.session_ended",
     "signals.session_opened",
+    "strict.SafeOrderingFilter",
+    "strict.SafeOrderingQuerySet",
+    "strict.StrictModelSerializer",
     "strict.StrictSerializer",
     "tasks.purge",
     "testing.assert_no_open_routes",
@@ -100,7 +125,10 @@ def test_a_public_path_exists(path: str) -> None:
 
 def test_the_signals_are_signals() -> None:
     public = {name: value for name, value in vars(signals).items() if isinstance(value, Signal)}
-    assert set(public) == {"session_opened", "session_ended", "otp_sent", "otp_approved", "refresh_reused"}
+    assert set(public) == {
+        "session_opened", "session_ended", "otp_sent", "otp_approved", "refresh_reused", "api_key_used_first",
+        "role_granted", "role_revoked",
+    }  # fmt: skip
     for name in public:
         assert f"| `{name}` |" in str(signals.__doc__)
 
@@ -126,8 +154,14 @@ def test_the_kit_needs_no_django(module: str) -> None:
         "headers.middleware.SecurityHeadersMiddleware",
         "sessions.middleware.IdleTimeoutMiddleware",
         "tokens.authentication.JWTCookieAuthentication",
+        "apikeys.authentication.APIKeyAuthentication",
         "problems.exception_handler",
         "rbac.permissions.RecentlyAuthenticated",
+        "ownership.querysets.OwnedQuerySet",
+        "ownership.mixins.OwnedViewMixin",
+        "strict.SafeOrderingQuerySet",
+        "rbac.backends.RoleBackend",
+        "rbac.services.grant",
         "audit.security_logger",
         "urls.urlpatterns",
         "testing.sign_in",
@@ -180,7 +214,11 @@ def test_the_doors_show_all_that_lies_behind_them() -> None:
     def of(door: str) -> Any:
         return import_string(f"django_secure_auth.{door}.__all__")
 
-    assert set(of("models")) == {"OTPBudget", "OTPChallenge", "SecurityEvent", "Session", "TrustedDevice"}
+    assert set(of("models")) == {
+        "APIKey", "OTPBudget", "OTPChallenge",
+        "Role", "RoleAssignment", "RoleLink", "SecurityEvent", "Session", "TrustedDevice",
+        "UserAccess",
+    }  # fmt: skip
     assert set(of("tasks")) == {"purge", "send_code", "tell_of_reuse"}
     for door in ("models", "tasks", "admin"):
         for name in of(door):

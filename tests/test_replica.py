@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.core import mail
 from django.core.cache import caches
+from django.core.management import call_command
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.connection import ConnectionDoesNotExist
 
@@ -24,7 +27,7 @@ from django_secure_auth.otp.models import OTPChallenge
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import end_all, open_session
 from django_secure_auth.sessions.state import bury_sessions_of
-from tests.browser import Browser, code_of, make_user, session_of
+from tests.browser import Browser, code_of, make_user, session_of, url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Configure = Callable[..., None]
@@ -119,6 +122,28 @@ def test_the_session_of_a_moment_ago_is_listed_and_can_be_ended(
     assert browser.delete("session-detail", other.pk).status_code == 204
     assert code_of(browser.delete("session-detail", uuid4())) == "not_found"
     assert browser.delete("session-list").status_code == 204
+
+
+def test_a_key_of_a_moment_ago_works_and_can_be_managed(
+    browser: Browser, with_replica: Callable[[], None], configure: Configure
+) -> None:
+    configure(MAX_API_KEYS_PER_USER=2)
+    make_user()
+    browser.sign_in()
+    with_replica()
+    first, second = (browser.post("apikey-list", {"name": "ci"}).json() for _ in range(2))
+    assert code_of(browser.post("apikey-list", {"name": "ci"})) == "policy_rejected"
+    program = Browser()
+    answer = program.request("GET", reverse("program"), headers={"X-API-Key": first["key"]})
+    assert answer.status_code == 200
+    assert len(browser.get("apikey-list").json()["results"]) == 2
+    rotated = browser.request("POST", url("apikey-rotate", first["id"]))
+    assert rotated.status_code == 201
+    assert browser.request("PATCH", url("apikey-detail", second["id"]), {"name": "x"}).json()["name"] == "x"
+    assert browser.delete("apikey-detail", second["id"]).status_code == 204
+    output = StringIO()
+    call_command("secure_auth_apikeys", "list", stdout=output)
+    assert output.getvalue().endswith("2 living API keys\n")
 
 
 def test_purge_deletes_where_rows_are_written(with_replica: Callable[[], None]) -> None:

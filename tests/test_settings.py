@@ -22,6 +22,9 @@ from django.http import HttpRequest
 from django.test import Client, RequestFactory, override_settings
 from django.urls import reverse
 
+from django_secure_auth.apikeys.models import APIKey
+from django_secure_auth.apikeys.services import create_key
+from django_secure_auth.apikeys.services import rotate as rotate_key
 from django_secure_auth.checks import check_settings
 from django_secure_auth.conf import (
     DEFAULT_RATE_LIMITS,
@@ -193,6 +196,20 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
         [["first_name"], (), ("nick",)],
         [["password"], ["is_staff"], ["groups"], ["email"], ["new_email"], "first_name", [5], None, {"first_name"}],
     ),
+    "API_KEY_PREFIX": (
+        ["acme", "ab", "a" * 16, "dsa"],
+        ["", "a", "a" * 17, "Dsa", "1a", "a_b", "a-b", "é", None, 5, b"ab"],
+    ),
+    "API_KEY_ENVIRONMENT": (["live", "eu1", None], ["", "x", "Live", "a_b", False, 5, ["live"]]),
+    "API_KEY_SCOPES": (
+        [{"reports:read": "reports.view_report", "notes:write": None}, {}],
+        [
+            [], "reports:read", None, {"a b": None}, {1: None}, {"a": "view_report"}, {"a": ""}, {"a": True},
+            {"a": ["reports.view_report"]}, {"a": "x.y.z"}, {"a": " reports.view_report"},
+        ],
+    ),
+    "API_KEY_OVERLAP": duration(timedelta(0), 30 * DAY),
+    "MAX_API_KEYS_PER_USER": ([10_000, 0], [-1, 10_001, 5.0, "5", True, None]),
     "OPEN_ROUTES": (
         [["probe"], ("secure_auth:csrf", "/about/<str:page>/"), [], ()],
         ["probe", {"probe"}, {"probe": True}, [""], ["  "], [" probe"], ["probe", None], [5], None, True],
@@ -323,7 +340,7 @@ HOUR = timedelta(hours=1)
 
 def lives(session: Session) -> bool:
     try:
-        alive(session.pk)
+        alive(session.pk, str(session.user_id))
     except SessionInactive:
         return False
     return True
@@ -360,6 +377,34 @@ def test_an_access_token_lives_as_long_as_it_is_set_to(user: Any, clock: Any) ->
         clock.forward(3 * SECOND)
         with pytest.raises(TokenExpired):
             read_access_token(token)
+
+
+@pytest.mark.parametrize(
+    ("debug", "settings", "begin"),
+    [
+        (False, {}, "dsa_live_"),
+        (True, {}, "dsa_test_"),
+        (False, {"API_KEY_ENVIRONMENT": "eu1"}, "dsa_eu1_"),
+        (True, {"API_KEY_ENVIRONMENT": "eu1", "API_KEY_PREFIX": "acme"}, "acme_eu1_"),
+    ],
+)
+def test_a_key_begins_with_the_words_of_the_settings(
+    debug: bool, settings: dict[str, str], begin: str, user: Any
+) -> None:
+    with override_settings(DEBUG=debug, DJANGO_SECURE_AUTH=settings):
+        assert create_key(user, name="ci")[1].startswith(begin)
+
+
+@pytest.mark.parametrize("overlap", [timedelta(0), HOUR, 30 * DAY])
+def test_a_replaced_key_lives_as_long_as_the_overlap_is_set_to(overlap: timedelta, user: Any, clock: Any) -> None:
+    with override_settings(DJANGO_SECURE_AUTH={"API_KEY_OVERLAP": overlap}):
+        key, _ = create_key(user, name="ci")
+        rotate_key(key)
+        if overlap:
+            clock.forward(overlap - SECOND)
+            assert APIKey.objects.alive().filter(pk=key.pk).exists()
+            clock.forward(2 * SECOND)
+        assert not APIKey.objects.alive().filter(pk=key.pk).exists()
 
 
 # --- derived keys ------------------------------------------------------------------------------------
@@ -422,8 +467,9 @@ def test_every_prefix_that_is_taken_makes_cookie_names(prefix: str, cookies_are_
 @pytest.mark.control("ASVS-11.4.4")
 @pytest.mark.control("CS-JWT-hmac-key")
 def test_no_two_purposes_share_a_key_and_none_is_the_secret_key() -> None:
-    keys = {purpose: secret_ring(purpose).first.value for purpose in ("refresh", "otp-code", "challenge", "device")}
-    assert len(set(keys.values())) == 4
+    purposes = ("refresh", "otp-code", "challenge", "device", "api-key")
+    keys = {purpose: secret_ring(purpose).first.value for purpose in purposes}
+    assert len(set(keys.values())) == 5
     assert django_settings.SECRET_KEY.encode() not in keys.values()
     assert all(len(value) == 32 for value in keys.values())
 

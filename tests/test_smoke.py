@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from importlib.util import find_spec
 
 import pytest
 from django.core.management import call_command
@@ -12,10 +13,12 @@ from django.urls import reverse
 
 import django_secure_auth
 
+# Who has this module loaded has the extra installed.
+NEEDS = {"django_secure_auth.openapi": "drf_spectacular"}
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(django_secure_auth.__path__, "django_secure_auth.")
-    if ".migrations." not in module.name
+    if ".migrations." not in module.name and find_spec(NEEDS.get(module.name, "django"))
 )
 
 

@@ -6,7 +6,7 @@ import environ
 from django.contrib import admin
 from django.urls import include, path
 
-from tests.views import ProbeView
+from tests.views import KeyOnlyView, ProbeView, ProgramView, RecentProgramView
 
 env = environ.Env()
 
@@ -14,4 +14,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path(env.str("DSA_PREFIX", default="api/auth/"), include("django_secure_auth.urls")),
     path("probe/", ProbeView.as_view(), name="probe"),
+    path("program/", ProgramView.as_view(), name="program"),
+    path("program/only/", KeyOnlyView.as_view(), name="key-only"),
+    path("program/recent/", RecentProgramView.as_view(), name="program-recent"),
 ]

@@ -12,14 +12,16 @@ from django.core.validators import RegexValidator
 from django.db import models
 from rest_framework import serializers
 
+from django_secure_auth.apikeys.models import APIKey
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import SessionRevoked
 from django_secure_auth.kit.identifiers import MAX_IDENTIFIER
 from django_secure_auth.kit.redact import redact_email
 from django_secure_auth.mail import address_of
 from django_secure_auth.otp.models import OTPChallenge
+from django_secure_auth.rbac.services import roles_of
 from django_secure_auth.sessions.models import Session
-from django_secure_auth.strict import StrictSerializer
+from django_secure_auth.strict import StrictModelSerializer, StrictSerializer
 from django_secure_auth.strict.fields import PasswordField, StrictBooleanField, StrictCharField
 
 
@@ -101,23 +103,21 @@ def profile_serializer() -> type[serializers.Serializer[Any]]:
     """Return the serializer of `PATCH me/`: the model's own validation, for the profile's fields only."""
     names = profile_fields()
     meta = type("Meta", (), {"model": get_user_model(), "fields": names})
-    return type("ProfileSerializer", (_ProfileSerializer,), {"Meta": meta})
+    return type("ProfileSerializer", (_ProfileSerializer,), {"Meta": meta, "__module__": __name__})
 
 
-class _ProfileSerializer(StrictSerializer, serializers.ModelSerializer[Any]):
-    """A JSON number is no text, and `1` is not true, in a profile either."""
+class _ProfileSerializer(StrictModelSerializer[Any]):
+    """Texts are taken verbatim, as everywhere in our own bodies."""
 
     serializer_field_mapping: ClassVar = {
-        **serializers.ModelSerializer.serializer_field_mapping,
+        **StrictModelSerializer.serializer_field_mapping,
         models.CharField: StrictCharField,
         models.TextField: StrictCharField,
-        models.BooleanField: StrictBooleanField,
     }
 
 
 def user_body(user: AbstractBaseUser) -> dict[str, Any]:
-    """Roles join with the roles of this package; until a user has any, the list is empty."""
-    return {"id": str(user.pk), "email": address_of(user), "roles": []}
+    return {"id": str(user.pk), "email": address_of(user), "roles": sorted(roles_of(user))}
 
 
 def me_body(user: AbstractBaseUser) -> dict[str, Any]:
@@ -149,6 +149,22 @@ def session_row(session: Session, *, current: bool) -> dict[str, Any]:
         "device": session.device_label,
         "ip_address": session.ip_address,
         "current": current,
+    }
+
+
+def key_body(key: APIKey) -> dict[str, Any]:
+    return {
+        "id": str(key.pk),
+        "public_id": key.public_id,
+        "name": key.name,
+        "scopes": key.scopes,
+        "allowed_networks": key.allowed_networks,
+        "rate_limit": key.rate_limit or None,
+        "created_at": rfc3339(key.created_at),
+        "expires_at": rfc3339(key.expires_at),
+        "last_used_at": rfc3339(key.last_used_at) if key.last_used_at else None,
+        "retires_at": rfc3339(key.retires_at) if key.retires_at else None,
+        "replaces": str(key.replaces) if key.replaces else None,
     }
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
+from django_secure_auth.apikeys import services as apikeys
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.conf import conf
 from django_secure_auth.otp import services as otp
@@ -21,7 +22,7 @@ LONGEST_DAYS = 3650
 
 @shared_task(name="django_secure_auth.tasks.purge", ignore_result=True)
 def purge(older_than_days: int = KEEP_DAYS) -> dict[str, int]:
-    """Delete sessions, challenges and devices that ended `older_than_days` ago, and events past `AUDIT_RETENTION`.
+    """Delete sessions, challenges, devices and API keys that ended `older_than_days` ago, and events past retention.
 
     Raises ValueError for anything but 1 to `LONGEST_DAYS` days: a negative number would reach what still lives.
     """
@@ -32,5 +33,6 @@ def purge(older_than_days: int = KEEP_DAYS) -> dict[str, int]:
     return {
         "sessions": sessions.purge(before=before),
         "challenges and devices": otp.purge(before=before),
+        "API keys": apikeys.purge(before=before),
         "security events": SecurityEvent.objects.expire(before=now - conf.AUDIT_RETENTION),
     }

@@ -28,23 +28,27 @@ from django_secure_auth.accounts.serializers import (
     LoginSerializer,
     NothingSerializer,
     RefreshInBodySerializer,
+    key_body,
     me_body,
     profile_serializer,
     session_row,
 )
+from django_secure_auth.apikeys.models import APIKey, APIKeyQuerySet
+from django_secure_auth.apikeys.serializers import APIKeySerializer
+from django_secure_auth.apikeys.services import change_key, create_key, revoke, rotate
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.exceptions import (
+    APIKeyInvalid,
     Forbidden,
     InvalidInput,
     NotFound,
     SessionRevoked,
-    StepUpRequired,
     Unauthenticated,
 )
 from django_secure_auth.problems import answer_exception, as_error, problem_response
 from django_secure_auth.rbac.permissions import RecentlyAuthenticated
-from django_secure_auth.request_scope import Credentials
+from django_secure_auth.request_scope import Credentials, carries_api_key
 from django_secure_auth.sessions.models import Session, SessionQuerySet
 from django_secure_auth.sessions.services import end_all, end_session
 from django_secure_auth.strict.parsers import EmptyFormParser, StrictJSONParser
@@ -57,14 +61,15 @@ from django_secure_auth.tokens.authentication import (
 )
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_ACCESS_REFUSED = frozenset({Forbidden.code, StepUpRequired.code})  # a failed CSRF check has an event of its own
+# A failed CSRF check, and what a permission refuses, have events of their own.
+_ACCESS_REFUSED = frozenset({Forbidden.code, APIKeyInvalid.code})
 
 
 # Non-atomic: a refusal has written something (an attempt, a revocation), and ATOMIC_REQUESTS would take it
 # back. The services open the transactions that they need.
 @method_decorator(transaction.non_atomic_requests, name="dispatch")
 class AuthView(APIView):
-    """Ground of our endpoints: JSON only, CSRF for anonymous callers too, never stored in a cache.
+    """Ground of our endpoints: JSON only, CSRF for anonymous callers too, never stored in a cache, no API keys.
 
     What a host configured for its own API (parsers, throttles, handlers) does not reach in here.
     """
@@ -81,6 +86,8 @@ class AuthView(APIView):
         super().initial(request, *args, **kwargs)
         if request.method not in _SAFE and not self.is_proven_without_cookies(request):
             enforce_csrf(request)
+        if carries_api_key(request):
+            raise APIKeyInvalid  # nor a password or a cookie beside it: the explicit credential alone decides
 
     def is_proven_without_cookies(self, request: Request) -> bool:
         """Where no cookie is read there is nothing to forge. Signed-in views leave CSRF to the authentication."""
@@ -287,3 +294,62 @@ class SessionDetailView(SignedInView):
         if session.pk == credentials.session_id:
             cookies.clear(response, "access", "refresh")
         return response
+
+
+# --- API keys: a session makes and ends them, a key never does ----------------------------------------
+
+
+class _KeyView(SignedInView):
+    """Whoever writes has proven who they are a moment ago."""
+
+    def get_permissions(self) -> list[Any]:
+        recent = [] if self.request.method in _SAFE else [RecentlyAuthenticated()]
+        return [*super().get_permissions(), *recent]
+
+    def read_key(self, **kwargs: Any) -> dict[str, Any]:
+        data: dict[str, Any] = self.read(APIKeySerializer, context={"user": self.request.user}, **kwargs).validated_data
+        return data
+
+    def living_keys(self) -> APIKeyQuerySet:
+        return APIKey.objects.primary().for_user(_caller(self.request)[0]).alive()
+
+    def own_key(self, key_id: UUID) -> APIKey:
+        key = self.living_keys().filter(pk=key_id).first()
+        if key is None:
+            # Written for a foreign id and for one that nobody has: both cost the same.
+            _tell_refusal(self.request, reason=NotFound.code)
+            raise NotFound
+        return key
+
+
+class APIKeyListView(_KeyView):
+    def get(self, request: Request) -> Response:
+        pages = _Pages()
+        page = pages.paginate_queryset(self.living_keys().order_by("-created_at", "-pk"), request, view=self) or []
+        return pages.get_paginated_response([key_body(key) for key in page])
+
+    def post(self, request: Request) -> Response:
+        data = self.read_key()
+        networks = data.pop("allowed_networks", ())
+        key, text = create_key(_caller(request)[0], networks=networks, **data)
+        return Response({**key_body(key), "key": text}, status=201)
+
+
+class APIKeyDetailView(_KeyView):
+    def patch(self, request: Request, key_id: UUID) -> Response:
+        key = self.own_key(key_id)
+        return Response(key_body(change_key(key, **self.read_key(instance=key, partial=True))))
+
+    def delete(self, request: Request, key_id: UUID) -> Response:
+        self.read(NothingSerializer)
+        revoke(self.own_key(key_id), reason="revoked_by_user")
+        return Response(status=204)
+
+
+class APIKeyRotateView(_KeyView):
+    parser_classes = NoBodyView.parser_classes
+
+    def post(self, request: Request, key_id: UUID) -> Response:
+        self.read(NothingSerializer)
+        successor, text = rotate(self.own_key(key_id))
+        return Response({**key_body(successor), "key": text}, status=201)

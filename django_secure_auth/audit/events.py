@@ -71,7 +71,15 @@ RATE_LIMIT = Event("excess_rate_limit_exceeded", Kind.RATE_LIMIT_EXCEEDED, "A ra
 INPUT_FAIL = Event("input_validation_fail", Kind.VALIDATION_FAILURE, "Input was refused", is_free=True)
 SUSPICIOUS = Event("suspicious_request", Kind.SUSPICIOUS_REQUEST, "A request looks like an attack")
 DEVICE_TRUSTED = Event("authn_device_trusted", Kind.AUTH_SUCCESS, "A device was trusted")
-ADMIN_CHANGE = Event("authz_admin", Kind.AUTH_SUCCESS, "An administrator changed codes, devices or sessions")
+APIKEY_CREATED = Event("authn_token_created", Kind.AUTH_SUCCESS, "An API key was made")
+APIKEY_ROTATED = Event("authn_api_key_rotated", Kind.AUTH_SUCCESS, "An API key was replaced by a new one")
+APIKEY_CHANGED = Event("authn_api_key_changed", Kind.AUTH_SUCCESS, "An API key was changed")
+APIKEY_REVOKED = Event("authn_api_key_revoked", Kind.AUTH_SUCCESS, "An API key was revoked")
+APIKEY_USED_FIRST = Event("authn_api_key_used_first", Kind.AUTH_SUCCESS, "An API key was used for the first time")
+APIKEY_FAIL = Event("authn_api_key_fail", Kind.AUTH_FAILURE, "An API key was refused", is_free=True)
+ADMIN_CHANGE = Event("authz_admin", Kind.AUTH_SUCCESS, "An administrator changed codes, devices, sessions or keys")
+ROLES_CHANGE = Event("authz_change", Kind.AUTH_SUCCESS, "A role was granted or revoked")
+PERMISSIONS_CHANGE = Event("privilege_permissions_changed", Kind.AUTH_SUCCESS, "A role itself was changed")
 
 
 def registered() -> dict[str, Event]:

@@ -9,11 +9,13 @@ from typing import cast
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
 from django.utils.functional import SimpleLazyObject
 
 from django_secure_auth.exceptions import SecureAuthError
 from django_secure_auth.headers.policy import response_headers
 from django_secure_auth.problems import plain_problem_response
+from django_secure_auth.request_scope import carries_api_key
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -69,6 +71,11 @@ class SecurityHeadersMiddleware:
         )
         for name, value in headers.items():
             response.headers.setdefault(name, value)
+        if carries_api_key(request):
+            # Shared caches keep their hands off answers to `Authorization` (RFC 9111 §3.5); of this header they know
+            # nothing.
+            response.headers.setdefault("Cache-Control", "no-store")
+            patch_vary_headers(response, ("X-API-Key",))
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:

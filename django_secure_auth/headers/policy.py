@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 API_CSP = "default-src 'none'; frame-ancestors 'none'"
 HSTS = "max-age=31536000; includeSubDomains"
 
@@ -16,17 +18,19 @@ COMMON = {
 }
 
 
-def page_csp(nonce: str, *, framing: str | None = "DENY") -> str:
+def page_csp(nonce: str, *, framing: str | None = "DENY", trusted_types: Sequence[str] = ()) -> str:
     """Return the strict policy of a page: scripts and styles by nonce, nothing else (ASVS 3.4.3).
 
     `framing` is its X-Frame-Options, None for a view that may be framed by anybody: browsers read the policy only.
+    `trusted_types` names the policies by which scripts may still write HTML; a view that needs some sets the header.
     """
     ancestors = "'self'" if framing == "SAMEORIGIN" else "'none'"
+    policies = " ".join(trusted_types) or "'none'"
     frames = f"frame-ancestors {ancestors}; " if framing is not None else ""
     return (
         f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self'; "
         f"connect-src 'self'; base-uri 'none'; form-action 'self'; {frames}"
-        "require-trusted-types-for 'script'; trusted-types 'none'"
+        f"require-trusted-types-for 'script'; trusted-types {policies}"
     )
 
 

@@ -92,27 +92,40 @@ def parse_trusted_proxies(value: int | Sequence[str | IPv4Network | IPv6Network]
         # ip_network() also takes numbers: 10 would silently be 0.0.0.10.
         if not isinstance(entry, (str, IPv4Network, IPv6Network)):
             raise ValueError(f"trusted proxies: not a network: {entry!r}")
-    return _parse_networks(entries)
-
-
-@lru_cache(maxsize=32)
-def _parse_networks(
-    entries: tuple[str | IPv4Network | IPv6Network, ...],
-) -> tuple[IPv4Network | IPv6Network, ...]:
-    return tuple(_parse_network(entry) for entry in entries)
-
-
-def _parse_network(entry: str | IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
     try:
-        network = ipaddress.ip_network(entry)
+        return _parse_networks(entries)
     except ValueError as error:
         raise ValueError(f"trusted proxies: {error}") from None
+
+
+def is_within(ip: str | None, networks: Sequence[str]) -> bool:
+    """Tell whether an address lies in one of the networks. What is no address lies in none.
+
+    Raises ValueError as `parse_network` does.
+    """
+    address = _address(ip)
+    return address is not None and any(address in network for network in _parse_networks(tuple(networks)))
+
+
+def parse_network(text: str | IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """Read a network such as `192.0.2.0/24`; an address alone is a network of one. IPv4 inside IPv6 is unwrapped.
+
+    Raises ValueError for anything else, for host bits that are set, and for a network that holds every address.
+    """
+    network = ipaddress.ip_network(text)
     if isinstance(network, IPv6Network) and network.prefixlen >= 96 and network.network_address.ipv4_mapped is not None:
         # Addresses are unwrapped before they are compared; a network left wrapped would match none of them.
         network = IPv4Network((network.network_address.ipv4_mapped, network.prefixlen - 96))
     if network.prefixlen == 0:
-        raise ValueError(f"trusted proxies: {entry!s} holds every address")
+        raise ValueError(f"{text!s} holds every address")
     return network
+
+
+@lru_cache(maxsize=256)
+def _parse_networks(
+    entries: tuple[str | IPv4Network | IPv6Network, ...],
+) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(parse_network(entry) for entry in entries)
 
 
 def _walk(

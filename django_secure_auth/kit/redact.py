@@ -84,9 +84,12 @@ _VALUE = re.compile(
     r"""|(?!\[REDACTED\])[^&;\s"'<>(\[{]*+[(\[{][^\r\n]*+"""
     r"""|(?:(?!%26)[^&;\s"'<>])*+"""
 )
+# The part of an API key that no other text has (kit.apikeys): id, secret and checksum.
+_API_KEY = re.compile(r"_[a-z0-9]{16}_[0-9A-Za-z]{49}")
 # What each of the patterns above needs: most strings hold none of it, and one look is enough.
 _SUSPECT = re.compile(
     r"""(?i)=|%3d|(?:["']|%2[27])\s*+(?::|%3a)|://|eyJ|-----BEGIN|bearer|authorization|cookie|x[-_]api[-_]key"""
+    rf"""|{_API_KEY.pattern}"""
 )
 
 _DOMAIN = re.compile(r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W_](?:[\w-]{0,61}[^\W_])?|localhost", re.IGNORECASE)
@@ -140,10 +143,10 @@ def redact_jti(jti: str | None) -> str:
 def redact_text(text: str, *, limit: int = MAX_TEXT) -> str:
     """Take the credentials out of free text and cut it to `limit` characters (the last one is then "…").
 
-    Recognised: JWTs (also inside other words), `Bearer …`, `Authorization:`, `Cookie:` and `X-API-Key:` (or `=`) up to
-    the end of the line, `name=value` and `"name": value` where the name is a sensitive one (query strings, JSON, calls;
-    percent-encoded or not), the user part of a URL, PEM private keys. A bare password in a sentence is not
-    recognisable: never log one.
+    Recognised: JWTs and our API keys (also inside other words), `Bearer …`, `Authorization:`, `Cookie:` and
+    `X-API-Key:` (or `=`) up to the end of the line, `name=value` and `"name": value` where the name is a sensitive one
+    (query strings, JSON, calls; percent-encoded or not), the user part of a URL, PEM private keys. A bare password in a
+    sentence is not recognisable: never log one.
 
     Time is linear and bounded, whatever the text.
     """
@@ -160,7 +163,7 @@ def redact_text(text: str, *, limit: int = MAX_TEXT) -> str:
 
 def _without_credentials(text: str) -> str:
     text = _PEM.sub(REDACTED, text)
-    text = _TOKEN_RUN.sub(_redact_jwt, text)
+    text = _TOKEN_RUN.sub(_redact_token, text)
     text = _URL.sub(_redact_userinfo, text)
     text = _HEADER.sub(rf"\1\2{REDACTED}", text)
     text = _BEARER.sub(rf"\1\2{REDACTED}", text)
@@ -216,10 +219,11 @@ def _redact_userinfo(match: re.Match[str]) -> str:
     return f"{text[begin : user.end()]}{REDACTED}{text[last:end]}" if user else match[0]
 
 
-def _redact_jwt(match: re.Match[str]) -> str:
+def _redact_token(match: re.Match[str]) -> str:
     run = match[0]
     start = run.find("eyJ")
-    return REDACTED if start >= 0 and run.count(".", start) >= 2 else run
+    is_jwt = start >= 0 and run.count(".", start) >= 2
+    return REDACTED if is_jwt or _API_KEY.search(run) else run
 
 
 def _redact_assignments(text: str) -> str:

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import migrations, models
 
 import django_secure_auth.otp.models
+import django_secure_auth.rbac.models
 import django_secure_auth.sessions.models
 
 
@@ -16,6 +17,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ("auth", "0012_alter_user_first_name_max_length"),
+        ("contenttypes", "0002_remove_content_type_name"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -189,6 +191,211 @@ class Migration(migrations.Migration):
                 "ordering": ("-created_at",),
                 "constraints": [
                     models.UniqueConstraint(fields=("secret_digest", "user"), name="secure_auth_device_secret")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Role",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=100, unique=True, verbose_name="name")),
+                ("description", models.CharField(blank=True, max_length=255, verbose_name="description")),
+                (
+                    "requires_otp",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Who holds it needs an e-mailed code at each sign-in.",
+                        verbose_name="requires a code",
+                    ),
+                ),
+                (
+                    "parents",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="This role has all that these have.",
+                        related_name="children",
+                        to="django_secure_auth.role",
+                        verbose_name="parents",
+                    ),
+                ),
+                (
+                    "permissions",
+                    models.ManyToManyField(
+                        blank=True, related_name="secure_auth_roles", to="auth.permission", verbose_name="permissions"
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ("name",),
+            },
+        ),
+        migrations.CreateModel(
+            name="RoleLink",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "role", "ancestor", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "ancestor",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="heirs", to="django_secure_auth.role"
+                    ),
+                ),
+                (
+                    "role",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="links", to="django_secure_auth.role"
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="RoleAssignment",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "object_id",
+                    django_secure_auth.rbac.models.ObjectIdField(
+                        blank=True, default="", max_length=200, verbose_name="object id"
+                    ),
+                ),
+                ("scope", django_secure_auth.rbac.models.ScopeField(default="", editable=False, max_length=220)),
+                ("expires_at", models.DateTimeField(blank=True, null=True, verbose_name="expires at")),
+                (
+                    "granted_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name="granted at"),
+                ),
+                (
+                    "content_type",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="Leave both empty to grant the role everywhere.",
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="contenttypes.contenttype",
+                        verbose_name="kind of object",
+                    ),
+                ),
+                (
+                    "granted_by",
+                    models.ForeignKey(
+                        blank=True,
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="granted by",
+                    ),
+                ),
+                (
+                    "role",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="assignments",
+                        to="django_secure_auth.role",
+                        verbose_name="role",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="secure_auth_roles",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="user",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ("-granted_at", "-id"),
+                "indexes": [
+                    models.Index(fields=["user", "scope"], name="secure_auth_grant_user"),
+                    models.Index(fields=["scope"], name="secure_auth_grant_object"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("user", "role", "scope"), name="secure_auth_grant_once"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("content_type__isnull", True), ("object_id", ""), ("scope", "")),
+                            models.Q(
+                                models.Q(
+                                    models.Q(("object_id", ""), _negated=True),
+                                    models.Q(("scope", ""), _negated=True),
+                                ),
+                                ("content_type__isnull", False),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="secure_auth_grant_scope",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="UserAccess",
+            fields=[
+                (
+                    "user",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="secure_auth_access",
+                        serialize=False,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                ("version", models.BigIntegerField(default=django_secure_auth.rbac.models.new_version)),
+                ("computed_version", models.BigIntegerField(null=True)),
+                ("roles", models.JSONField(default=list)),
+                ("permissions", models.JSONField(default=list)),
+                ("requires_otp", models.BooleanField(default=False)),
+                ("valid_until", models.DateTimeField(null=True)),
+            ],
+        ),
+        migrations.CreateModel(
+            name="APIKey",
+            fields=[
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("public_id", models.CharField(editable=False, max_length=16, unique=True)),
+                ("name", models.CharField(max_length=100)),
+                ("digest", models.CharField(editable=False, max_length=64)),
+                ("key_id", models.CharField(editable=False, max_length=64)),
+                ("scopes", models.JSONField(blank=True, default=list)),
+                ("allowed_networks", models.JSONField(blank=True, default=list)),
+                ("rate_limit", models.CharField(blank=True, max_length=32)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("expires_at", models.DateTimeField()),
+                ("last_used_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("retires_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("replaces", models.UUIDField(blank=True, editable=False, null=True, unique=True)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="secure_auth_api_keys",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "API key",
+                "ordering": ("-created_at",),
+                "indexes": [
+                    models.Index(fields=["user", "revoked_at"], name="secure_auth_apikey_user"),
+                    models.Index(fields=["expires_at"], name="secure_auth_apikey_expiry"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("expires_at__gt", models.F("created_at"))),
+                        name="secure_auth_apikey_expires",
+                    )
                 ],
             },
         ),

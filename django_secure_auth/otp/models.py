@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from django_secure_auth.conf import conf
 from django_secure_auth.mail import address_of
-from django_secure_auth.sessions.models import password_fingerprint
+from django_secure_auth.sessions.state import password_fingerprint
 
 
 def new_nonce() -> str:

@@ -9,6 +9,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django_secure_auth.conf import conf, secret_ring
 from django_secure_auth.kit.opaque import is_equal, numeric_code
 from django_secure_auth.otp.models import OTPChallenge
+from django_secure_auth.rbac.services import access_of
 from django_secure_auth.request_scope import AnyRequest
 
 if TYPE_CHECKING:
@@ -18,11 +19,14 @@ _PURPOSE = "otp-code"
 
 
 def is_code_required(user: AbstractBaseUser, request: AnyRequest, *, is_trusted_device: bool) -> bool:
-    """Tell whether this sign-in needs a code. Staff always do, whatever the policy and the device.
+    """Tell whether this sign-in needs a code. Staff and holders of a role with `requires_otp` always do, whatever the
+    policy and the device.
 
     A callable policy that answers anything but False is taken for a yes: a mistake in it must not open a door.
     """
     if getattr(user, "is_staff", False) or getattr(user, "is_superuser", False):
+        return True
+    if access_of(user).requires_otp:
         return True
     policy = conf.OTP_POLICY
     if callable(policy):

@@ -34,8 +34,8 @@ from django_secure_auth.otp.tasks import send_code
 from django_secure_auth.prepared import Param, PreparedSelect
 from django_secure_auth.ratelimit.services import Reservation, give_back, reserve
 from django_secure_auth.request_scope import AnyRequest, scope_of
-from django_secure_auth.sessions.models import password_fingerprint
 from django_secure_auth.sessions.services import device_label
+from django_secure_auth.sessions.state import password_fingerprint
 
 _CHALLENGE = "challenge"
 _DEVICE = "device"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from django.core.cache import BaseCache, caches
 
@@ -40,16 +41,29 @@ def _cache() -> BaseCache:
 
 
 def reserve(limit: str, *parts: str, request: AnyRequest | None = None, fail_open: bool = False) -> Reservation | None:
-    """Count one attempt against `RATE_LIMITS[limit]` for `parts`; exactly that many pass in a window, which slides.
+    """Count one attempt against `RATE_LIMITS[limit]` for `parts`, as `reserve_at` does."""
+    return reserve_at(Rate.parse(conf.RATE_LIMITS[limit]), limit, *parts, request=request, fail_open=fail_open)
+
+
+def reserve_at(
+    rate: Rate,
+    limit: str,
+    *parts: str,
+    request: AnyRequest | None = None,
+    fail_open: bool = False,
+    user: Any = None,
+    **details: Any,
+) -> Reservation | None:
+    """Count one attempt against a rate for `parts`; exactly that many pass in a window, which slides.
 
     Counted first, judged then: of a hundred parallel attempts at a limit of ten, ten get a number up to
     ten. An attempt over the limit is taken back at once, so that hammering neither prolongs a block nor
     swallows what a success gives back.
 
-    The first refusal of a window is written to the trail. Raises LimitReached, and StateUnavailable when the cache is
-    away (with `fail_open`, None is returned).
+    `limit` names the counters and the headers. The first refusal of a window is written to the trail, with `user` and
+    `details`. Raises LimitReached, and StateUnavailable when the cache is away (with `fail_open`, None is returned).
     """
-    counter = counter_for(limit, parts, Rate.parse(conf.RATE_LIMITS[limit]))
+    counter = counter_for(limit, parts, rate)
     now = time.time()
     try:
         cache = _cache()
@@ -66,7 +80,7 @@ def reserve(limit: str, *parts: str, request: AnyRequest | None = None, fail_ope
         raise StateUnavailable from error
     if is_first:
         endpoint = plain_request(request).path if request is not None else ""
-        record(events.RATE_LIMIT, request=request, endpoint=endpoint, limit=limit)
+        record(events.RATE_LIMIT, request=request, user=user, endpoint=endpoint, limit=limit, **details)
     raise LimitReached(limit, counter.rate, wait=counter.wait(count - 1, before, now=now))
 
 

@@ -15,6 +15,7 @@ from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import end_session
+from django_secure_auth.sessions.state import user_is_unchanged
 
 if TYPE_CHECKING:  # generic in the stubs only
     _SessionAdmin = admin.ModelAdmin[Session]
@@ -59,7 +60,7 @@ class SessionAdmin(_SessionAdmin):
 
     @admin.display(boolean=True)
     def alive(self, session: Session) -> bool:
-        return session.is_alive and session.user_is_unchanged
+        return session.is_alive and user_is_unchanged(session)
 
     @admin.action(description=_("End selected sessions"), permissions=["delete"])
     def end_selected(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:

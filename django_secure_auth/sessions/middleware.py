@@ -1,13 +1,15 @@
 """Idle and absolute timeouts of Django's own sessions, and the end of each request.
 
 Our sessions are checked where they authenticate. This middleware gives Django's session (admin, plain
-pages) the same limits, and runs what had to wait for the end of the request's transaction.
+pages) the same limits, runs what had to wait for the end of the request's transaction, and tells of what a
+permission refused.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
@@ -19,10 +21,11 @@ from django.http.response import HttpResponseBase
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.conf import conf
-from django_secure_auth.request_scope import open_scope, run_deferred
+from django_secure_auth.request_scope import Scope, open_scope, run_deferred
 
 _SEEN = "_secure_auth_seen"
 _SINCE = "_secure_auth_since"
+_REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -51,6 +54,7 @@ class IdleTimeoutMiddleware:
             try:
                 response = cast(HttpResponseBase, self.get_response(request))
                 _start_clock(request)
+                _tell_refusal(request, scope, response)
                 return response
             finally:
                 run_deferred(scope)
@@ -62,6 +66,8 @@ class IdleTimeoutMiddleware:
             try:
                 response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
                 _start_clock(request)
+                if scope.refusal is not None:
+                    await sync_to_async(_tell_refusal)(request, scope, response)
                 return response
             finally:
                 if scope.deferred or scope.collected:
@@ -100,6 +106,17 @@ def _start_clock(request: HttpRequest) -> None:
         now = time.time()
         session.setdefault(_SINCE, now)
         session.setdefault(_SEEN, now)
+
+
+def _tell_refusal(request: Any, scope: Scope, response: HttpResponseBase) -> None:
+    # Only now: a permission that refused may have had an alternative that passed.
+    if scope.refusal is None or response.status_code not in _REFUSED:
+        return
+    session_id = getattr(request.auth, "session_id", None)
+    record(
+        events.AUTHZ_FAIL, request=request, user=request.user, session_id=session_id, resource=request.path[:200],
+        reason=scope.refusal.code, **scope.refusal.details,
+    )  # fmt: skip
 
 
 def _stamp(request: HttpRequest) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import uuid
 from datetime import datetime
@@ -19,14 +18,6 @@ from django_secure_auth.conf import conf
 
 def new_salt() -> str:
     return secrets.token_hex(16)
-
-
-def password_fingerprint(encoded_password: str) -> str:
-    """Return a name for a stored password hash: when it changes, what was opened under the old one is over.
-
-    Not keyed: the input is itself a salted hash, and a rotated key must not sign everybody out.
-    """
-    return hashlib.sha256(b"password-fingerprint\0" + (encoded_password or "").encode()).hexdigest()[:32]
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
@@ -99,11 +90,6 @@ class Session(models.Model):
     def is_alive(self) -> bool:
         now = timezone.now()
         return self.revoked_at is None and self.idle_at + conf.ACTIVITY_INTERVAL > now and self.absolute_at > now
-
-    @property
-    def user_is_unchanged(self) -> bool:
-        """Whether the user is active and has the password under which this was opened. Reads the user."""
-        return self.user.is_active and self.password_fingerprint == password_fingerprint(self.user.password)
 
 
 def idle_timeout(*, remember_me: bool) -> Any:

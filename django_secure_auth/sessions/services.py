@@ -24,8 +24,16 @@ from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import SecureAuthError, SessionInactive, SessionRevoked
 from django_secure_auth.prepared import PreparedInsert
 from django_secure_auth.request_scope import AnyRequest, after_transaction, plain_request, scope_of
-from django_secure_auth.sessions.models import Session, absolute_timeout, idle_timeout, password_fingerprint
-from django_secure_auth.sessions.state import State, bury, cached_state, keep_copy, read_state, refresh_copy
+from django_secure_auth.sessions.models import Session, absolute_timeout, idle_timeout
+from django_secure_auth.sessions.state import (
+    State,
+    bury,
+    cached_state,
+    keep_copy,
+    password_fingerprint,
+    read_state,
+    refresh_copy,
+)
 
 _BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
 _SYSTEMS = (
@@ -109,8 +117,10 @@ def _refusal(state: State | None, now: float) -> SecureAuthError | None:
     return None
 
 
-def alive(session_id: UUID) -> State:
+def alive(session_id: UUID, user_id: str) -> State:
     """Return the state of a living session: not revoked, not idle, not past its deadline, user unchanged.
+
+    `user_id` is whose it is, as the access token says; the caller compares it with `state.user()`.
 
     One query, or with `STATE_CACHE` one cache trip. A copy is believed when it says yes; each no is asked of
     the database. The idle check grants `ACTIVITY_INTERVAL`, since last-seen may be late by as much.
@@ -118,7 +128,7 @@ def alive(session_id: UUID) -> State:
     Raises SessionRevoked or SessionInactive.
     """
     now = timezone.now().timestamp()
-    state = cached_state(session_id)
+    state = cached_state(session_id, user_id)
     if state is not None and _refusal(state, now) is None:
         return state
     state = read_state(session_id)

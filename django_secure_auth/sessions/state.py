@@ -5,11 +5,13 @@ session first lays a tombstone, then changes the row: readers who meet the tombs
 else the cache holds. It lies under a key of its own, so that a copy which is dropped after a last-seen or a
 rotation does not take it along. A reader who had looked before the tombstone and stalls may fill the cache,
 but its record carries the moment of that look, and is too old when the tombstone is gone.
-A cached record can only say yes: every no is asked of the database again.
+A cached record can only say yes: every no is asked of the database again. It holds what the user may do as well;
+who changes that lays a marker, which is looked for in the same trip (see `rbac.state`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 import time
@@ -28,14 +30,28 @@ from django.utils import timezone
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import StateUnavailable
 from django_secure_auth.prepared import Param, PreparedSelect
-from django_secure_auth.sessions.models import Session, password_fingerprint
+from django_secure_auth.rbac.services import Access, Summary, attach, resolve
+from django_secure_auth.rbac.state import EVERYBODY, LONGEST_STALL, marker_of
+from django_secure_auth.sessions.models import Session
 
 logger = logging.getLogger("django_secure_auth")
 
 _TOMBSTONE = 0
-_LONGEST_STALL = 60.0
-"""Seconds that a tombstone outlives any record read before it was laid: how long a reader or a change may hang."""
 _LOCAL_COPIES = 10_000
+
+
+def password_fingerprint(encoded_password: str) -> str:
+    """Return a name for a stored password hash: when it changes, what was opened under the old one is over.
+
+    Not keyed: the input is itself a salted hash, and a rotated key must not sign everybody out.
+    """
+    return hashlib.sha256(b"password-fingerprint\0" + (encoded_password or "").encode()).hexdigest()[:32]
+
+
+def user_is_unchanged(session: Session) -> bool:
+    """Whether the user is active and has the password under which the session was opened. Reads the user."""
+    user = session.user
+    return user.is_active and session.password_fingerprint == password_fingerprint(user.password)
 
 
 class State(NamedTuple):
@@ -54,10 +70,14 @@ class State(NamedTuple):
     created_at: float
     user_is_unchanged: bool
     user_values: tuple[Any, ...]
+    access: tuple[Any, ...]
+    """The fields of `Access`: plain, since a class in the cache could not be renamed."""
 
     def user(self) -> AbstractBaseUser:
-        """Return a real user instance; columns that were not read are deferred."""
-        return user_of(self.user_values)
+        """Return a real user instance, which carries its roles; columns that were not read are deferred."""
+        user = user_of(self.user_values)
+        attach(user, Access(*self.access))
+        return user
 
 
 @lru_cache(maxsize=1)
@@ -75,6 +95,11 @@ def user_of(values: Sequence[Any]) -> AbstractBaseUser:
     return model.from_db(router.db_for_write(model), user_columns(), values)
 
 
+def summary_columns(user: str) -> tuple[str, ...]:
+    """Return the columns of `Summary` for `values_list` of a model whose field `user` leads to the user."""
+    return tuple(f"{user}__secure_auth_access__{name}" for name in Summary._fields)
+
+
 _SESSION_COLUMNS = (
     "generation",
     "acked",
@@ -88,6 +113,7 @@ _SESSION_COLUMNS = (
     "created_at",
     "password_fingerprint",
     "user__password",
+    "user_id",
 )
 
 
@@ -95,20 +121,25 @@ _by_id = PreparedSelect(
     lambda: (
         Session.objects.filter(pk=Param("id", Session, "id"))
         .order_by()
-        .values_list(*_SESSION_COLUMNS, *(f"user__{name}" for name in user_columns()))
+        .values_list(*_SESSION_COLUMNS, *summary_columns("user"), *(f"user__{name}" for name in user_columns()))
     )
 )
 
+_FIXED = len(_SESSION_COLUMNS) + len(Summary._fields)
+
 
 def read_state(session_id: UUID) -> State | None:
-    """Read the state from the database: one query, by primary key, joined with the user."""
+    """Read the state from the database: one query, by primary key, joined with the user and the summary of its roles.
+
+    The first time after a grant or a role was changed, two more and a write.
+    """
     read_at = time.time()
     row = next(iter(_by_id.rows(id=session_id)), None)
     if row is None:
         return None
     (generation, acked, last_seen, idle_at, absolute_at, revoked_at) = row[:6]
-    (remember_me, amr, auth_time, created_at, fingerprint, password) = row[6:12]
-    values = tuple(row[12:])
+    (remember_me, amr, auth_time, created_at, fingerprint, password, user_id) = row[6:13]
+    summary, values = Summary(*row[13:_FIXED]), tuple(row[_FIXED:])
     return State(
         read_at=read_at,
         generation=generation,
@@ -124,6 +155,7 @@ def read_state(session_id: UUID) -> State | None:
         user_is_unchanged=fingerprint == password_fingerprint(password)
         and bool(dict(zip(user_columns(), values, strict=True)).get("is_active", True)),
         user_values=values,
+        access=tuple(resolve(user_id, summary)),
     )
 
 
@@ -161,33 +193,48 @@ def _tell_outage(error: Exception) -> None:
     logger.error("The state cache is away (%s); sessions are read from the database.", type(error).__name__)
 
 
-def cached_state(session_id: UUID) -> State | None:
-    """Return a copy that is young enough to be believed, from this process or from the shared cache."""
+def cached_state(session_id: UUID, user_id: str) -> State | None:
+    """Return a copy that is young enough to be believed, from this process or from the shared cache.
+
+    `user_id` is whose session it is, as the access token says: the marker of a changed role lies under it.
+    """
     now = time.time()
     max_age = conf.STATE_MAX_AGE.total_seconds()
     if max_age:
         with _local_lock:
             fetched_at, copy = _local.get(session_id, (0.0, None))
-        if copy is not None and 0 <= now - fetched_at < max_age:
+        if copy is not None and 0 <= now - fetched_at < max_age and Access(*copy.access).holds_at(now):
             return copy
     cache = _cache_to_ask()
     if cache is None:
         return None
+    warnings = (_grave(session_id), marker_of(user_id), EVERYBODY)
     try:
-        found = cache.get_many((_key(session_id), _grave(session_id)))
+        found = cache.get_many((_key(session_id), *warnings))
     except Exception as error:  # an outage falls back to the database, whatever the client raises
         _tell_outage(error)
         return None
-    record = found.get(_key(session_id))
-    if _grave(session_id) in found or not isinstance(record, tuple) or len(record) != len(State._fields):
+    if any(key in found for key in warnings):
         return None
-    state = State(*record)
-    if now - state.read_at >= conf.ACCESS_TOKEN_TTL.total_seconds():
+    state = _state_of(found.get(_key(session_id)))
+    if (
+        state is None
+        or now - state.read_at >= conf.ACCESS_TOKEN_TTL.total_seconds()
+        or not Access(*state.access).holds_at(now)
+    ):
         return None
     if max_age:
         with _local_lock:
             _local[session_id] = (now, state)
     return state
+
+
+def _state_of(record: object) -> State | None:
+    # Another version of the package may have written under our key.
+    if not isinstance(record, tuple) or len(record) != len(State._fields):
+        return None
+    state = State(*record)
+    return state if len(state.access) == len(Access._fields) else None
 
 
 def keep_copy(session_id: UUID, state: State) -> None:
@@ -229,7 +276,7 @@ def _lay_tombstones(session_ids: Collection[UUID]) -> None:
         return
     # In the record's place too: who meets the tombstone may not fill the cache.
     keys = (key(session_id) for session_id in session_ids for key in (_grave, _key))
-    lifetime = conf.ACCESS_TOKEN_TTL.total_seconds() + _LONGEST_STALL
+    lifetime = conf.ACCESS_TOKEN_TTL.total_seconds() + LONGEST_STALL
     try:
         failed = cache.set_many(dict.fromkeys(keys, _TOMBSTONE), lifetime)
     except Exception as error:

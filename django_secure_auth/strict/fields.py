@@ -5,7 +5,10 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from rest_framework import serializers
+
+from django_secure_auth.kit.identifiers import MAX_NAME, is_safe_identifier
 
 MAX_PASSWORD_POINTS = 256
 
@@ -49,3 +52,24 @@ class PasswordField(StrictCharField):
         if len(value) > MAX_PASSWORD_POINTS:
             self.fail("too_long")
         return value
+
+
+def validate_identifier(value: str) -> None:
+    """Raise Django's ValidationError unless `value` is a plain name (`kit.identifiers.is_safe_identifier`).
+
+    For a model's field: `name = models.CharField(max_length=64, validators=[validate_identifier])`.
+    """
+    if not is_safe_identifier(value):
+        raise ValidationError(
+            f"At most {MAX_NAME} ASCII letters and digits, with single - or _ between them; a letter comes first.",
+            code="invalid_identifier",
+        )
+
+
+class IdentifierField(StrictCharField):
+    """A plain name in a serializer, such as that of a role, a tag or a file's key."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("max_length", MAX_NAME)
+        super().__init__(**kwargs)
+        self.validators.append(validate_identifier)

@@ -15,7 +15,7 @@ from django_secure_auth.audit.services import record
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import CSRFFailed, TokenInvalid
 from django_secure_auth.kit.cookies import cookie_name, cookie_values
-from django_secure_auth.request_scope import Credentials, plain_request
+from django_secure_auth.request_scope import Credentials, carries_api_key, plain_request
 from django_secure_auth.sessions.services import acknowledge, alive, touch
 from django_secure_auth.tokens.services import read_access_token
 
@@ -50,8 +50,7 @@ def bearer_token(request: Request | HttpRequest) -> str | None:
 
 def has_explicit_credential(request: Request | HttpRequest) -> bool:
     """Tell whether the request carries a credential header. Then no cookie counts, whatever the header holds."""
-    meta = plain_request(request).META
-    return "HTTP_AUTHORIZATION" in meta or "HTTP_X_API_KEY" in meta
+    return "HTTP_AUTHORIZATION" in plain_request(request).META or carries_api_key(request)
 
 
 def access_cookie(request: Request | HttpRequest) -> str | None:
@@ -67,14 +66,17 @@ def access_cookie(request: Request | HttpRequest) -> str | None:
 class JWTCookieAuthentication(BaseAuthentication):
     """Access token from the cookie (writes need CSRF) or from `Authorization: Bearer` (they do not).
 
-    An explicit credential alone decides: a cookie that came along is neither a fallback nor a danger. The
-    session is asked with every request, so that sign-out, a password change, deactivation and deletion hold
-    at the next one.
+    An explicit credential alone decides: a cookie that came along is neither a fallback nor a danger, and a bearer
+    token beside an API key is refused, since whoever reads the one and whoever reads the other would disagree. The
+    session is asked with every request, so that sign-out, a password change, deactivation and deletion hold at the
+    next one.
     """
 
     def authenticate(self, request: Request) -> tuple[AbstractBaseUser, Credentials] | None:
         token = bearer_token(request)
         if token is not None:
+            if carries_api_key(request):
+                raise TokenInvalid
             return self._accept(request, token, kind="bearer")
         if has_explicit_credential(request):
             return None
@@ -88,7 +90,7 @@ class JWTCookieAuthentication(BaseAuthentication):
 
     def _accept(self, request: Request, token: str, *, kind: str) -> tuple[AbstractBaseUser, Credentials]:
         claims = read_access_token(token)
-        state = alive(claims.session_id)
+        state = alive(claims.session_id, claims.user_id)
         user = state.user()
         if str(user.pk) != claims.user_id:
             raise TokenInvalid

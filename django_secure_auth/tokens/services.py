@@ -36,10 +36,11 @@ from django_secure_auth.kit.opaque import (
 from django_secure_auth.mail import deliver
 from django_secure_auth.prepared import Param, PreparedSelect, PreparedUpdate
 from django_secure_auth.ratelimit.services import reserve
+from django_secure_auth.rbac.services import Summary, attach
 from django_secure_auth.request_scope import AnyRequest
-from django_secure_auth.sessions.models import Session, password_fingerprint
+from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import end_session
-from django_secure_auth.sessions.state import refresh_copy, user_columns, user_of
+from django_secure_auth.sessions.state import password_fingerprint, refresh_copy, summary_columns, user_columns, user_of
 from django_secure_auth.tokens.tasks import NOTICE_EXPIRES, tell_of_reuse
 
 ACCESS_TYP = "at+jwt"
@@ -180,21 +181,25 @@ _by_id = PreparedSelect(
     lambda: (
         Session.objects.filter(pk=Param("id", Session, "id"))
         .order_by()
-        .values_list(*_columns(), *(f"user__{name}" for name in ("password", *user_columns())))
+        .values_list(
+            *_columns(), *summary_columns("user"), *(f"user__{name}" for name in ("password", *user_columns()))
+        )
     )
 )
 
 
 def _load(session_id: UUID) -> Session | None:
-    """Read a session and its user in one query. The user's other columns are deferred."""
+    """Read a session, its user and the summary of its roles in one query. The user's other columns are deferred."""
     row = next(iter(_by_id.rows(id=session_id)), None)
     if row is None:
         return None
     alias, names = router.db_for_write(Session), _columns()
     session = Session.from_db(alias, names, row[: len(names)])
-    password, *values = row[len(names) :]
+    fixed = len(names) + len(Summary._fields)
+    password, *values = row[fixed:]
     user: Any = user_of(values)
     user.password = password
+    attach(user, Summary(*row[len(names) : fixed]))
     session.user = user
     return session
 

@@ -52,6 +52,11 @@ def test_the_policy_of_a_page_forbids_all_but_what_bears_the_nonce() -> None:
     assert "unsafe" not in page_csp("abc")
 
 
+def test_a_page_may_name_the_policies_by_which_its_scripts_write_html() -> None:
+    named = page_csp("abc", trusted_types=("dompurify", "default"))
+    assert named == page_csp("abc").replace("trusted-types 'none'", "trusted-types dompurify default")
+
+
 @pytest.mark.parametrize(
     ("framing", "ancestors"), [("DENY", "'none'"), ("SAMEORIGIN", "'self'"), ("ALLOW-FROM x", "'none'"), (None, None)]
 )

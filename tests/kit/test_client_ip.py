@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_secure_auth.kit.client_ip import MAX_HOPS, address_prefix, client_ip, parse_trusted_proxies
+from django_secure_auth.kit.client_ip import (
+    MAX_HOPS,
+    address_prefix,
+    client_ip,
+    is_within,
+    parse_network,
+    parse_trusted_proxies,
+)
 
 PROXY = "10.0.0.1"
 EDGE = "10.0.0.2"
@@ -277,3 +284,43 @@ def test_the_length_of_the_prefix_can_be_chosen() -> None:
 def test_an_impossible_prefix_is_refused(ip: str, v4: int, v6: int) -> None:
     with pytest.raises(ValueError, match=r"not a prefix length for IPv[46]: "):
         address_prefix(ip, v4=v4, v6=v6)
+
+
+# ------------------------------------------------------------------------------------------------------------- networks
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("192.0.2.0/24", "192.0.2.0/24"),
+        ("192.0.2.7", "192.0.2.7/32"),
+        ("2001:DB8:0::/32", "2001:db8::/32"),
+        ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
+    ],
+)
+def test_a_network_is_read_in_one_form(text: str, network: str) -> None:
+    assert str(parse_network(text)) == network
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "192.0.2.1/24", "10.0.0.0/33", "0.0.0.0/0", "::/0", "::ffff:0:0/96"])
+def test_what_is_no_network_or_all_of_them_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"address|network|host bits"):
+        parse_network(text)
+
+
+@pytest.mark.parametrize(
+    ("ip", "inside"),
+    [
+        ("192.0.2.7", True),
+        ("::ffff:192.0.2.7", True),
+        ("2001:db8::1", True),
+        ("192.0.3.7", False),
+        ("2001:db9::1", False),
+        ("garbage", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_an_address_lies_in_a_network_or_not(ip: str | None, inside: bool) -> None:
+    assert is_within(ip, ["192.0.2.0/24", "2001:db8::/32"]) is inside
+    assert not is_within(ip, [])

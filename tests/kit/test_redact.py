@@ -469,7 +469,7 @@ FRAGMENTS = (
     "=", "%3D", "%3d", "://", "u:p@", "eyJ", "eyJhbGciOiJub25lIn0.e30.x", ".", "-----BEGIN ", "PRIVATE KEY-----",
     "Bearer ", "bEaRer+t", "COO\u212aIE: x", "Authorization: ", "X-Api-Key:", "HTTP_X_API_KEY:", "authorization=",
     "token", "otp", "otp\"", "'pin' :", "%22pin%22%3a", "\\\"jwt\\\":", '"', "'", "%22", "%27", "%3A", "\\", ":", "@",
-    "/", "http://h/", "x://", "[", "(", "{", ",", "}", "&", " = ", "a", " ", "\n",
+    "_0123456789abcdef_", "x" * 49, "/", "http://h/", "x://", "[", "(", "{", ",", "}", "&", " = ", "a", " ", "\n",
 )  # fmt: skip
 
 
@@ -491,7 +491,8 @@ def test_the_look_that_spares_the_patterns_misses_nothing_that_they_find(text: s
         "://:", "cookie ", "cookie:", "cookie\"  ", "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "-----END ", "[",
         " ", "\n", "ﷺ", 'password="', "password='x' ", '"password":', '"pin": "1", ', "'a' ", "'a'\n:", "a\\",
         "\\\"a\\\":", "password  ", "password = ", "password=(", "password=[REDACTED]", "%22pin%22%3A%22",
-        "authorization=", "://@", "@", "http://a/", "http://[:", "x://a:", "x://a@ ",
+        "authorization=", "://@", "@", "http://a/", "http://[:", "x://a:", "x://a@ ", "_", "_0123456789abcdef_",
+        "_0123456789abcdef_" + "x" * 48,
     ],
 )  # fmt: skip
 def test_hostile_text_takes_linear_time(piece: str) -> None:

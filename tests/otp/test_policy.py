@@ -1,4 +1,4 @@
-"""What the code of a challenge is."""
+"""Who needs a code, and what the code of a challenge is."""
 
 from __future__ import annotations
 
@@ -7,14 +7,44 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.http import HttpRequest
 
 from django_secure_auth.kit.opaque import numeric_code
 from django_secure_auth.otp.models import OTPChallenge
-from django_secure_auth.otp.policy import code_of, current_key, is_right_code
+from django_secure_auth.otp.policy import code_of, current_key, is_code_required, is_right_code
+from django_secure_auth.rbac.models import Role
+from django_secure_auth.rbac.services import grant
+from tests.browser import make_user
 
 
 def _challenge(**values: Any) -> OTPChallenge:
     return OTPChallenge(**{"key_id": current_key().key_id, "purpose": "login", **values})
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("on_object", [False, True])
+def test_who_holds_a_role_that_asks_for_it_always_needs_a_code(settings: Any, on_object: bool) -> None:
+    """Inherited or granted on one object only: whatever the policy and the device."""
+    settings.DJANGO_SECURE_AUTH = {"OTP_POLICY": "never"}
+    user = make_user()
+    careful, chief = Role.objects.create(name="careful", requires_otp=True), Role.objects.create(name="chief")
+    chief.parents.add(careful)
+
+    def needs() -> bool:
+        asked: Any = type(user)._default_manager.get(pk=user.pk)
+        return is_code_required(asked, HttpRequest(), is_trusted_device=True)
+
+    assert not needs()
+    grant(user, chief, obj=careful if on_object else None)
+    assert needs()
+    careful.requires_otp = False
+    careful.save()
+    assert not needs()
+    careful.requires_otp = True
+    careful.save()
+    assert needs()
+    chief.parents.clear()
+    assert not needs()
 
 
 def test_a_code_is_the_same_whenever_it_is_asked_for() -> None:

@@ -110,7 +110,7 @@ def test_a_late_touch_does_not_lift_the_tombstone_of_a_session_that_is_being_end
     Session.objects.filter(pk=session.pk).update(revoked_at=session.created_at, revoked_reason="sign_out")
     session_state.keep_copy(session.pk, stale)
     with pytest.raises(SessionRevoked):
-        sessions.alive(session.pk)
+        sessions.alive(session.pk, str(session.user_id))
 
 
 def _opened(user: AbstractBaseUser) -> Session:

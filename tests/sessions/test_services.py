@@ -10,7 +10,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from django_secure_auth.sessions.models import Session, password_fingerprint
+from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import (
     alive,
     device_label,
@@ -21,6 +21,7 @@ from django_secure_auth.sessions.services import (
     purge,
     touch,
 )
+from django_secure_auth.sessions.state import password_fingerprint
 from tests.browser import make_user, named
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -76,7 +77,7 @@ def test_all_but_one_end(session: Session, request_: Any) -> None:
 
 def test_a_touch_does_not_wake_a_session_that_was_ended_meanwhile(session: Session) -> None:
     """R52: `revoked_at IS NULL` stands in the same UPDATE."""
-    state = alive(session.pk)
+    state = alive(session.pk, str(session.user_id))
     end_session(session.pk, user_id=session.user_id, reason="x")
     before = Session.objects.get()
     touch(session.pk, state, generation=1)
@@ -86,7 +87,7 @@ def test_a_touch_does_not_wake_a_session_that_was_ended_meanwhile(session: Sessi
 
 def test_a_touch_with_an_old_generation_acknowledges_nothing(session: Session, clock: Any) -> None:
     Session.objects.update(generation=3)
-    state = alive(session.pk)
+    state = alive(session.pk, str(session.user_id))
     clock.forward(minutes=2)
     touch(session.pk, state, generation=2)
     row = Session.objects.get()
@@ -98,7 +99,7 @@ def test_a_touch_with_an_old_generation_acknowledges_nothing(session: Session, c
 
 def test_a_touch_that_knows_an_old_state_acknowledges_the_new_generation(session: Session) -> None:
     """A copy of the state from before a rotation, and the first token of the new generation."""
-    state = alive(session.pk)
+    state = alive(session.pk, str(session.user_id))
     Session.objects.update(generation=2)
     touch(session.pk, state, generation=2)
     assert Session.objects.get().acked
@@ -106,8 +107,8 @@ def test_a_touch_that_knows_an_old_state_acknowledges_the_new_generation(session
 
 def test_a_used_generation_is_not_written_again(session: Session, django_assert_num_queries: Any) -> None:
     """R30, R51: reading writes nothing."""
-    touch(session.pk, alive(session.pk), generation=1)
-    state = alive(session.pk)
+    touch(session.pk, alive(session.pk, str(session.user_id)), generation=1)
+    state = alive(session.pk, str(session.user_id))
     with django_assert_num_queries(0):
         touch(session.pk, state, generation=1)
 

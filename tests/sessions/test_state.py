@@ -73,18 +73,18 @@ def test_no_row_no_state(session: Session) -> None:
     session.delete()
     assert read_state(session.pk) is None
     with pytest.raises(SessionRevoked):
-        alive(session.pk)
+        alive(session.pk, str(session.user_id))
 
 
 def test_a_second_request_asks_no_database(cached: Any, session: Session, django_assert_num_queries: Any) -> None:
-    alive(session.pk)
+    alive(session.pk, str(session.user_id))
     with django_assert_num_queries(0):
-        assert alive(session.pk).user().pk == session.user_id
+        assert alive(session.pk, str(session.user_id)).user().pk == session.user_id
 
 
 def test_the_cache_holds_no_secret(cached: Any, session: Session) -> None:
-    alive(session.pk)
-    text = repr(cached._cache) + repr(alive(session.pk))
+    alive(session.pk, str(session.user_id))
+    text = repr(cached._cache) + repr(alive(session.pk, str(session.user_id)))
     user = get_user_model()._default_manager.get()
     assert user.password not in text
     assert session.salt not in text
@@ -98,7 +98,8 @@ def test_a_cached_yes_is_forgotten_at_once(cached: Any, browser: Browser, end: s
     browser.sign_in()
     _warm(browser)
     session = Session.objects.get()
-    assert cached_state(session.pk) is not None
+    whose = session.pk, str(session.user_id)
+    assert cached_state(*whose) is not None
     if end == "session":
         end_session(session.pk, user_id=user.pk, reason="test")
     elif end == "password":
@@ -109,7 +110,7 @@ def test_a_cached_yes_is_forgotten_at_once(cached: Any, browser: Browser, end: s
         get_user_model()._default_manager.get(pk=user.pk).delete()
     else:
         session.delete()
-    assert cached_state(session.pk) is None
+    assert cached_state(*whose) is None
     assert code_of(browser.me()) == "session_revoked"
 
 
@@ -119,7 +120,8 @@ def test_a_sign_in_does_not_bury_the_other_sessions(cached: Any, browser: Browse
     browser.sign_in()
     _warm(browser)
     Browser().sign_in()
-    assert cached_state(Session.objects.order_by("created_at")[0].pk) is not None
+    oldest = Session.objects.order_by("created_at")[0]
+    assert cached_state(oldest.pk, str(oldest.user_id)) is not None
 
 
 # --- a reader in between
@@ -131,9 +133,9 @@ def test_a_reader_between_tombstone_and_commit_fills_no_cache(cached: Any, sessi
     old = _read(session)
     keep_copy(session.pk, old)
     Session.objects.update(revoked_at=session.created_at)
-    assert cached_state(session.pk) is None
+    assert cached_state(session.pk, str(session.user_id)) is None
     with pytest.raises(SessionRevoked):
-        alive(session.pk)
+        alive(session.pk, str(session.user_id))
 
 
 def test_a_reader_before_the_tombstone_who_stalls_is_too_late(cached: Any, session: Session, clock: Clock) -> None:
@@ -143,7 +145,7 @@ def test_a_reader_before_the_tombstone_who_stalls_is_too_late(cached: Any, sessi
     Session.objects.update(revoked_at=session.created_at)
     for _ in range(14):
         keep_copy(session.pk, old)
-        assert cached_state(session.pk) is None
+        assert cached_state(session.pk, str(session.user_id)) is None
         clock.forward(seconds=30)
 
 
@@ -155,9 +157,9 @@ def test_a_last_seen_in_between_does_not_lift_the_tombstone(cached: Any, session
     refresh_copy(session.pk)
     keep_copy(session.pk, _read(session))
     get_user_model()._default_manager.update(is_active=False)
-    assert cached_state(session.pk) is None
+    assert cached_state(session.pk, str(session.user_id)) is None
     with pytest.raises(SessionRevoked):
-        alive(session.pk)
+        alive(session.pk, str(session.user_id))
 
 
 def test_a_rotation_in_between_does_not_lift_the_tombstone(cached: Any, session: Session) -> None:
@@ -165,7 +167,7 @@ def test_a_rotation_in_between_does_not_lift_the_tombstone(cached: Any, session:
     states.bury([session.pk])
     refresh_copy(session.pk)
     keep_copy(session.pk, old)
-    assert cached_state(session.pk) is None
+    assert cached_state(session.pk, str(session.user_id)) is None
 
 
 def test_tombstones_outlive_every_copy_that_they_must_cover(cached: Any, session: Session, clock: Clock) -> None:
@@ -176,7 +178,7 @@ def test_tombstones_outlive_every_copy_that_they_must_cover(cached: Any, session
     keep_copy(session.pk, _read(session))
     Session.objects.update(revoked_at=session.created_at)
     for _ in range(80):
-        assert cached_state(session.pk) is None
+        assert cached_state(session.pk, str(session.user_id)) is None
         clock.forward(seconds=5)
 
 
@@ -194,7 +196,7 @@ def test_a_transaction_that_outlasts_its_tombstones_lays_them_again(
         keep_copy(session.pk, old)
     clock.forward(seconds=250)
     with pytest.raises(SessionRevoked):
-        alive(session.pk)
+        alive(session.pk, str(session.user_id))
 
 
 def test_a_cache_that_failed_is_left_alone_for_a_while(
@@ -211,13 +213,13 @@ def test_a_cache_that_failed_is_left_alone_for_a_while(
     monkeypatch.setattr(type(caches["away"]), "set_many", fail)
     configure(STATE_CACHE="away")
     for _ in range(5):
-        touch(session.pk, alive(session.pk), generation=1)
+        touch(session.pk, alive(session.pk, str(session.user_id)), generation=1)
     assert tries == ["asked"]
     with pytest.raises(StateUnavailable):  # who revokes tries
         end_session(session.pk, user_id=session.user_id, reason="sign_out")
     assert len(tries) == 2
     monkeypatch.setattr(states, "_last_outage", time.monotonic() - 6)
-    alive(session.pk)
+    alive(session.pk, str(session.user_id))
     assert len(tries) == 3
 
 
@@ -226,35 +228,35 @@ def test_a_touch_that_comes_too_late_drops_the_copy_that_asked_for_it(
 ) -> None:
     keep_copy(session.pk, _read(session))
     Session.objects.update(acked=True)  # another process was faster
-    touch(session.pk, alive(session.pk), generation=1)
-    assert alive(session.pk).acked
+    touch(session.pk, alive(session.pk, str(session.user_id)), generation=1)
+    assert alive(session.pk, str(session.user_id)).acked
     with django_assert_num_queries(0):
-        touch(session.pk, alive(session.pk), generation=1)
+        touch(session.pk, alive(session.pk, str(session.user_id)), generation=1)
 
 
 def test_a_no_of_the_cache_is_asked_of_the_database(cached: Any, session: Session) -> None:
     """A copy can only say yes: an idle deadline that was moved meanwhile is found in the row."""
-    state = alive(session.pk)
+    state = alive(session.pk, str(session.user_id))
     stale = state._replace(idle_at=time.time() - 3600)
     cached.set(states._key(session.pk), tuple(stale), 300)
-    assert alive(session.pk).idle_at == pytest.approx(session.idle_at.timestamp(), abs=0.01)
+    assert alive(session.pk, str(session.user_id)).idle_at == pytest.approx(session.idle_at.timestamp(), abs=0.01)
 
 
 def test_an_old_copy_is_not_believed(cached: Any, session: Session, clock: Clock) -> None:
     state = _read(session)
     cached.set(states._key(session.pk), tuple(state), 3000)
     clock.forward(seconds=299)
-    assert cached_state(session.pk) is not None
+    assert cached_state(session.pk, str(session.user_id)) is not None
     clock.forward(seconds=2)
-    assert cached_state(session.pk) is None
+    assert cached_state(session.pk, str(session.user_id)) is None
 
 
 @pytest.mark.parametrize("record", ["text", 5, (), (1, 2, 3), None, [1] * 13])
 def test_a_strange_record_is_no_record(cached: Any, session: Session, record: Any) -> None:
     """Another version of the package, or another program, has written under our key."""
     cached.set(states._key(session.pk), record, 300)
-    assert cached_state(session.pk) is None
-    assert alive(session.pk).generation == 1
+    assert cached_state(session.pk, str(session.user_id)) is None
+    assert alive(session.pk, str(session.user_id)).generation == 1
 
 
 # --- outage
@@ -265,7 +267,7 @@ def test_an_outage_falls_back_to_the_database(
 ) -> None:
     configure(STATE_CACHE="away")
     for _ in range(3):
-        assert alive(session.pk).generation == 1
+        assert alive(session.pk, str(session.user_id)).generation == 1
     refresh_copy(session.pk)
     lines = [record for record in caplog.records if "state cache is away" in record.getMessage()]
     assert len(lines) == 1  # one a minute
@@ -311,22 +313,22 @@ def test_a_local_copy_saves_the_trip_for_its_age(
     session: Session, configure: Configure, clock: Clock, django_assert_num_queries: Any
 ) -> None:
     configure(STATE_CACHE=None, STATE_MAX_AGE=timedelta(seconds=1))
-    alive(session.pk)
+    alive(session.pk, str(session.user_id))
     with django_assert_num_queries(0):
-        alive(session.pk)
+        alive(session.pk, str(session.user_id))
     clock.forward(seconds=1.1)
     with django_assert_num_queries(1):
-        alive(session.pk)
+        alive(session.pk, str(session.user_id))
 
 
 def test_a_local_copy_is_taken_from_the_shared_cache(cached: Any, session: Session, configure: Configure) -> None:
     configure(STATE_MAX_AGE=timedelta(seconds=10))
     keep_copy(session.pk, _read(session))
     states._local.clear()
-    assert cached_state(session.pk) is not None
+    assert cached_state(session.pk, str(session.user_id)) is not None
     assert session.pk in states._local
     cached.clear()
-    assert cached_state(session.pk) is not None
+    assert cached_state(session.pk, str(session.user_id)) is not None
 
 
 def test_a_local_copy_of_an_old_record_is_as_good_as_new(
@@ -336,30 +338,30 @@ def test_a_local_copy_of_an_old_record_is_as_good_as_new(
     configure(STATE_MAX_AGE=timedelta(seconds=1))
     keep_copy(session.pk, _read(session))
     clock.forward(seconds=30)
-    assert cached_state(session.pk) is not None
+    assert cached_state(session.pk, str(session.user_id)) is not None
     cached.clear()
-    assert cached_state(session.pk) is not None
+    assert cached_state(session.pk, str(session.user_id)) is not None
     clock.forward(seconds=1.1)
-    assert cached_state(session.pk) is None
+    assert cached_state(session.pk, str(session.user_id)) is None
 
 
 def test_ending_forgets_the_local_copy(session: Session, configure: Configure) -> None:
     configure(STATE_CACHE=None, STATE_MAX_AGE=timedelta(seconds=10))
-    alive(session.pk)
+    alive(session.pk, str(session.user_id))
     end_session(session.pk, user_id=session.user_id, reason="test")
     with pytest.raises(SessionRevoked):
-        alive(session.pk)
+        alive(session.pk, str(session.user_id))
 
 
 def test_another_process_sees_the_end_within_the_age(session: Session, configure: Configure, clock: Clock) -> None:
     configure(STATE_CACHE=None, STATE_MAX_AGE=timedelta(seconds=1))
-    state = alive(session.pk)
+    state = alive(session.pk, str(session.user_id))
     end_session(session.pk, user_id=session.user_id, reason="test")
     states._local[session.pk] = (state.read_at, state)  # what the other process has
-    assert alive(session.pk) is state
+    assert alive(session.pk, str(session.user_id)) is state
     clock.forward(seconds=1.1)
     with pytest.raises(SessionRevoked):
-        alive(session.pk)
+        alive(session.pk, str(session.user_id))
 
 
 def test_without_cache_and_copies_a_user_is_saved_without_a_look_at_sessions(

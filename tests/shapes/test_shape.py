@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.test import RequestFactory
 
+from django_secure_auth.apikeys.models import APIKey
 from django_secure_auth.otp.models import OTPChallenge, TrustedDevice
 from django_secure_auth.sessions.models import Session
 from tests.browser import make_user
@@ -27,7 +28,7 @@ def test_no_migration_is_missing() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("model", [Session, OTPChallenge, TrustedDevice])
+@pytest.mark.parametrize("model", [APIKey, Session, OTPChallenge, TrustedDevice])
 def test_the_admin_searches_by_the_users_own_fields(model: Any, rf: RequestFactory) -> None:
     make_user("ana@example.com")
     request = rf.get("/")

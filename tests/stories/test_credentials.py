@@ -204,12 +204,19 @@ def test_no_session_of_django_is_made_besides(signed_in: Browser) -> None:
     assert "sessionid" not in signed_in.client.cookies
 
 
-@pytest.mark.parametrize("header", [{"Authorization": "Bearer x"}, {"Authorization": "Basic x"}, {"X-API-Key": "k"}])
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        ({"Authorization": "Bearer x"}, "token_invalid"),
+        ({"Authorization": "Basic x"}, "token_invalid"),
+        ({"X-API-Key": "k"}, "api_key_invalid"),
+    ],
+)
 def test_no_explicit_credential_refreshes_and_the_cookie_is_no_fallback(
-    signed_in: Browser, header: dict[str, str]
+    signed_in: Browser, header: dict[str, str], code: str
 ) -> None:
     response = signed_in.copy().refresh(headers=header)
-    assert code_of(response) == "token_invalid"
+    assert code_of(response) == code
     assert Session.objects.get().generation == 1
     assert signed_in.refresh().status_code == 200
 

@@ -12,6 +12,8 @@ from django.core import mail
 from django.db import connection
 from django.urls import reverse
 
+from django_secure_auth.apikeys.models import APIKey
+from django_secure_auth.apikeys.services import create_key, prove
 from django_secure_auth.conf import secret_ring, signing_ring
 from django_secure_auth.otp import services as otp
 from django_secure_auth.otp.models import OTPChallenge, TrustedDevice
@@ -45,6 +47,13 @@ class Journey:
         for call in (browser.me, browser.refresh, browser.me, browser.refresh):
             self._keep(browser, call())
         self._keep(browser, browser.get("session-list"))
+        # Its own answer is the one place where a key stands.
+        key = browser.post("apikey-list", {"name": "ci"}).json()
+        self.secrets |= {key["key"], key["key"][-49:]}
+        self._keep(browser, browser.get("apikey-list"))
+        self._keep(browser, browser.patch("me", {}, headers={"X-API-Key": key["key"]}))
+        self._keep(browser, browser.request("GET", reverse("key-only"), headers={"X-API-Key": key["key"]}))
+        self._keep(browser, browser.request("GET", reverse("key-only"), headers={"X-API-Key": key["key"] + "x"}))
         self._keep(browser, browser.patch("me", {"password": "a new password of hers"}))
         self.secrets.add("a new password of hers")
         self._keep(browser, browser.me(headers={"Authorization": f"Bearer {browser.value('access')}x"}))
@@ -134,22 +143,25 @@ def test_no_repr_shows_a_secret(browser: Browser, rf: Any) -> None:
     started = otp.start(user, purpose="login", request=request, amr=["pwd"])
     state = read_state(session.pk)
     rotation = tokens.rotate(issued.refresh, request=request)
+    key, text = create_key(user, name="ci")
+    proof = prove(text, request=request)
     texts = [
         repr(thing)
         for thing in (
             session, issued, started, started.challenge, state, rotation, TrustedDevice.objects.get(), signing_ring(),
-            secret_ring("refresh"), tokens.read_access_token(issued.access), scope_of(request),
+            secret_ring("refresh"), tokens.read_access_token(issued.access), scope_of(request), key, proof,
         )
-    ] + [str(session), str(started.challenge), str(issued), str(started)]  # fmt: skip
+    ] + [str(key), str(session), str(started.challenge), str(issued), str(started)]  # fmt: skip
     together = "\n".join(texts)
     fresh = get_user_model()._default_manager.get(pk=user.pk)
     secrets = [issued.access, issued.refresh, started.secret, last_code(), session.salt, started.challenge.nonce]
+    secrets += [text, text[-49:], key.digest]
     secrets += [rotation.tokens.access, rotation.tokens.refresh, fresh.password, session.password_fingerprint]
     for secret in secrets:
         assert secret not in together
 
 
-@pytest.mark.parametrize("model", ["session", "otpchallenge", "trusteddevice", "otpbudget", "securityevent"])
+@pytest.mark.parametrize("model", ["session", "otpchallenge", "trusteddevice", "otpbudget", "securityevent", "apikey"])
 def test_no_admin_page_shows_a_secret(journey: Journey, model: str) -> None:
     """R26, R42: lists and details render, and show neither secrets nor what is made of them."""
     root = admin_browser()
@@ -172,6 +184,7 @@ def test_no_admin_page_shows_a_secret(journey: Journey, model: str) -> None:
     for challenge in OTPChallenge.objects.all():
         hidden += [challenge.nonce, challenge.secret_digest, challenge.password_fingerprint]
     hidden += list(TrustedDevice.objects.values_list("secret_digest", flat=True))
+    hidden += list(APIKey.objects.values_list("digest", flat=True))
     for value in hidden:
         assert value not in text
 

@@ -239,7 +239,7 @@ def test_ending_sessions_needs_a_recent_proof(signed_in: Browser, clock: Any) ->
         assert code_of(response) == "step_up_required"
     told = named("authz_fail")
     assert [event.details for event in told] == [
-        {"resource": path, "reason": "step_up_required"}
+        {"resource": path, "reason": "step_up_required", "required_proof": ["recent"]}
         for path in (url("session-list"), url("session-detail", other.pk))
     ]
     assert {event.user_id for event in told} == {str(other.user_id)}

@@ -6,15 +6,18 @@ import unicodedata
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError as DjangoValidationError
 from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.serializers import ValidationError
 
 from django_secure_auth.strict.fields import (
     MAX_PASSWORD_POINTS,
+    IdentifierField,
     PasswordField,
     StrictBooleanField,
     StrictCharField,
+    validate_identifier,
 )
 
 
@@ -105,3 +108,24 @@ def test_any_value_is_a_password_or_refused(value: Any) -> None:
 @pytest.mark.parametrize("typed", ["\ud800", "a\udfffb"])
 def test_a_lone_surrogate_is_refused_not_a_crash(typed: str) -> None:
     assert "Surrogate" in message_of(PasswordField(), typed)
+
+
+# --- identifiers -------------------------------------------------------------------------------------
+
+
+def test_an_identifier_is_a_plain_name() -> None:
+    assert IdentifierField().run_validation("reports-v2") == "reports-v2"
+    validate_identifier("reports-v2")
+
+
+@pytest.mark.parametrize("value", ["a b", " a", "a\n", "a__b", "ä", "1", "../a", "a" * 65])
+def test_what_is_none_is_told_what_one_is(value: str) -> None:
+    assert "64" in message_of(IdentifierField(), value)
+    with pytest.raises(DjangoValidationError) as caught:
+        validate_identifier(value)
+    assert caught.value.code == "invalid_identifier"
+
+
+def test_an_identifier_may_be_shorter_yet() -> None:
+    assert message_of(IdentifierField(max_length=3), "abcd") == "Ensure this field has no more than 3 characters."
+    assert message_of(IdentifierField(), 5) == "Must be a string."

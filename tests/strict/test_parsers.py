@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from rest_framework.request import Request
 
 from django_secure_auth.exceptions import MalformedRequest, TooLarge, UnsupportedMediaType
-from django_secure_auth.strict.parsers import MAX_BODY, MAX_DEPTH, EmptyFormParser, StrictJSONParser, parse_object
+from django_secure_auth.strict.parsers import (
+    MAX_BODY,
+    MAX_DEPTH,
+    MAX_MEMBERS,
+    EmptyFormParser,
+    StrictJSONParser,
+    parse_object,
+)
+from django_secure_auth.strict.policy import MAX_DIGITS
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -142,6 +150,44 @@ def test_what_is_nested_too_deep_is_refused(depth: int) -> None:
         parse(lists(depth))
     with pytest.raises(MalformedRequest):
         parse_object(b'{"a":' * depth + b"1" + b"}" * depth)
+
+
+def members(count: int) -> bytes:
+    """An object of as many names and items."""
+    return b'{"a":[' + b",".join([b"1"] * (count - 1)) + b"]}"
+
+
+def test_what_has_too_many_members_is_refused() -> None:
+    assert len(parse(members(MAX_MEMBERS))["a"]) == MAX_MEMBERS - 1
+    for raw in (members(MAX_MEMBERS + 1), b"{" + b",".join(b'"%d":1' % n for n in range(MAX_MEMBERS + 1)) + b"}"):
+        with pytest.raises(MalformedRequest):
+            parse(raw)
+
+
+@pytest.mark.parametrize("digits", [MAX_DIGITS + 1, 4301, 10_000])
+def test_a_number_is_not_longer_than_a_column(digits: int) -> None:
+    assert parse(b'{"a":-' + b"1" * MAX_DIGITS + b"}") == {"a": -int("1" * MAX_DIGITS)}
+    for sign in (b"", b"-"):
+        with pytest.raises(MalformedRequest):
+            parse(b'{"a":' + sign + b"1" * digits + b"}")
+
+
+class Raised(StrictJSONParser):
+    max_bytes = 40
+    max_depth = 1
+    max_members = 3
+    allow_list = True
+
+
+def test_a_subclass_has_limits_of_its_own() -> None:
+    parser = Raised()
+    assert parser.parse(io.BytesIO(b"[1,2,3]")) == [1, 2, 3]
+    assert parser.parse(io.BytesIO(b"{}")) == {}
+    for raw in (b"[1,2,3,4]", b"[[1]]", b"1", b"null"):
+        with pytest.raises(MalformedRequest):
+            parser.parse(io.BytesIO(raw))
+    with pytest.raises(TooLarge):
+        parser.parse(io.BytesIO(b" " * 41))
 
 
 def test_what_is_too_large_is_refused_unread() -> None:

@@ -6,10 +6,12 @@ from collections import UserDict
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.http import QueryDict
 from rest_framework import serializers
 
-from django_secure_auth.strict import StrictSerializer
+from django_secure_auth.strict import StrictModelSerializer, StrictSerializer
+from tests.host_app.models import Note
 
 
 class Address(StrictSerializer):
@@ -72,3 +74,37 @@ def test_partial_updates_are_as_strict() -> None:
 
 def test_a_form_is_as_strict() -> None:
     assert errors_of(QueryDict("name=Ana&is_staff=1")) == {"is_staff": ["Unknown field."]}
+
+
+# --- of a model --------------------------------------------------------------------------------------
+
+
+class NoteSerializer(StrictModelSerializer[Note]):
+    class Meta:
+        model = Note
+        fields: tuple[str, ...] = ("id", "title")
+
+
+@pytest.mark.control("ASVS-15.3.1")
+@pytest.mark.control("APITOP10-API3:2023")
+@pytest.mark.parametrize("more", [{"fields": "__all__"}, {"exclude": ["owner"]}, {"fields": None, "exclude": []}])
+def test_fields_of_a_model_are_named_one_by_one(more: dict[str, Any]) -> None:
+    meta = type("Meta", (), {"model": Note, **more})
+    with pytest.raises(ImproperlyConfigured, match=r"Made\.Meta\.fields must name the fields"):
+        type("Made", (StrictModelSerializer,), {"Meta": meta})
+
+
+@pytest.mark.control("ASVS-15.3.3")
+@pytest.mark.parametrize("name", ["id", "owner", "owner_id", "created_at", "pk"])
+def test_a_column_that_is_not_named_or_read_only_is_not_written(name: str) -> None:
+    serializer = NoteSerializer(data={"title": "a", name: 1})
+    assert not serializer.is_valid()
+    assert serializer.errors == {name: ["Unknown field."]}
+
+
+def test_a_subclass_may_name_others() -> None:
+    class Longer(NoteSerializer):
+        class Meta(NoteSerializer.Meta):
+            fields = ("id", "title", "project")
+
+    assert set(Longer().fields) == {"id", "title", "project"}

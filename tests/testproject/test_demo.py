@@ -16,9 +16,13 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError
+from django.db.models import Count
 from django.test import Client
 
+from django_secure_auth.rbac.services import roles_of
 from testproject.management.commands import demo as command
+from testproject.notes.models import Note
+from testproject.reports.models import Report
 from testproject.tour import STEPS, Answer, Journey, NotAsPromised, Step, walk
 from tests.testproject.server import PASSWORD, ROOT, Demo, Manage, clean_environment
 
@@ -38,6 +42,7 @@ def test_it_makes_the_users_and_serves_the_page(demo: Demo) -> None:
     }
     printed = demo.log.read_text()
     assert f"Demo page   {demo.url}/" in printed
+    assert f"API         {demo.url}/api/docs/" in printed
     assert f"Password    {PASSWORD}" in printed
     with urllib.request.urlopen(f"{demo.url}/", timeout=10) as response:  # noqa: S310  (our own server)
         assert "Sign in" in response.read().decode()
@@ -71,6 +76,23 @@ def test_a_user_who_exists_gets_the_new_password_and_no_more_rights() -> None:
     assert get_user_model().objects.count() == 1
 
 
+@pytest.mark.django_db
+def test_each_has_two_notes_and_the_editor_the_role_also_when_it_starts_again() -> None:
+    for _ in range(2):
+        for email in command.PEOPLE:
+            command.make_notes(command.make_user(email, PASSWORD, is_admin=False))
+        editor = get_user_model().objects.get(email="editor@example.com")
+        command.make_editor(editor)
+        command.make_reports()
+    assert sorted(Note.objects.values_list("owner__email").annotate(count=Count("pk"))) == sorted(
+        (email, 2) for email in command.PEOPLE
+    )
+    assert roles_of(editor) == {"editor"}
+    assert editor.has_perm("reports.view_report")
+    assert not get_user_model().objects.get(email="ana@example.com").has_perm("reports.view_report")
+    assert dict(Report.objects.values_list("name", "count")) == {"Users": 4, "Notes": 8, "Published notes": 0}
+
+
 def test_it_refuses_in_production(manage: Manage, production: dict[str, str]) -> None:
     done = manage("demo", **production)
     assert done.returncode == 1
@@ -84,9 +106,19 @@ def test_a_port_that_is_none_is_refused(port: str, manage: Manage) -> None:
     assert "between 1 and 65535" in done.stderr
 
 
-def test_the_help_says_what_it_does_and_what_is_not_there_yet(manage: Manage) -> None:
+def test_the_help_says_what_it_does(manage: Manage) -> None:
     text = " ".join(manage("demo", "--help").stdout.split())
-    for word in ("admin@", "editor@", "ana@", "ben@example.com", "--tour", "--password", "--port", "not there yet"):
+    for word in (
+        "admin@",
+        "editor@",
+        "ana@",
+        "ben@example.com",
+        "--tour",
+        "--password",
+        "--port",
+        "role editor",
+        "two notes",
+    ):
         assert word in text
 
 
@@ -107,9 +139,10 @@ def test_the_tour_covers_the_whole_journey() -> None:
     assert [step.title for step in STEPS] == [
         "fetch a CSRF token", "sign in without it", "wrong password, unknown account", "right password", "wrong code",
         "right code, other browser", "right code", "the same code again", "who am I", "my sessions",
-        "write without the CSRF token", "end somebody else's session", "refresh", "refresh again, second tab",
-        "replay of a stolen token", "the thief's access token", "the owner's tokens", "sign in from the trusted device",
-        "sign out", "a copy of the cookies afterwards",
+        "read my notes", "publish one", "write without the CSRF token", "end somebody else's session",
+        "read somebody else's note", "refresh", "refresh again, second tab", "replay of a stolen token",
+        "the thief's access token", "the owner's tokens", "sign in from the trusted device", "sign out",
+        "a copy of the cookies afterwards",
     ]  # fmt: skip
 
 

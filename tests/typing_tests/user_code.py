@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, assert_type
 
+from django.conf import settings
+from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core import mail
+from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.test import Client, TestCase
@@ -14,21 +17,33 @@ from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
+from rest_framework.viewsets import ModelViewSet
 
 from django_secure_auth.accounts.models import AbstractEmailUser
 from django_secure_auth.accounts.services import copy_cookies, log_in, log_out
+from django_secure_auth.apikeys.authentication import APIKeyAuthentication
+from django_secure_auth.apikeys.services import change_key, create_key, revoke, rotate
 from django_secure_auth.audit import security_logger
 from django_secure_auth.conf import conf
 from django_secure_auth.decorators import requires
 from django_secure_auth.exceptions import SecureAuthError
 from django_secure_auth.kit.jwt import Key, KeyRing, TokenExpired, TokenInvalid, sign, verify
 from django_secure_auth.kit.keys import new_secret_bytes
-from django_secure_auth.models import SecurityEvent, Session
+from django_secure_auth.models import APIKey, SecurityEvent, Session
+from django_secure_auth.ownership.admin import OwnedAdminMixin
+from django_secure_auth.ownership.mixins import OwnedViewMixin
+from django_secure_auth.ownership.permissions import IsOwner
+from django_secure_auth.ownership.querysets import OwnedQuerySet
 from django_secure_auth.rbac.permissions import RecentlyAuthenticated
 from django_secure_auth.request_scope import Credentials
-from django_secure_auth.signals import session_opened
-from django_secure_auth.strict import StrictSerializer
-from django_secure_auth.strict.fields import PasswordField, StrictBooleanField, StrictCharField
+from django_secure_auth.signals import api_key_used_first, session_opened
+from django_secure_auth.strict import (
+    SafeOrderingFilter,
+    SafeOrderingQuerySet,
+    StrictModelSerializer,
+    StrictSerializer,
+)
+from django_secure_auth.strict.fields import IdentifierField, PasswordField, StrictBooleanField, StrictCharField
 from django_secure_auth.strict.parsers import StrictJSONParser
 from django_secure_auth.testing import assert_no_open_routes, latest_code, open_routes, sign_in
 from django_secure_auth.tokens.authentication import JWTCookieAuthentication
@@ -69,6 +84,35 @@ class EitherView(APIView):
     permission_classes = [IsAuthenticated & (RecentlyAuthenticated(minutes=5) | ~AllowAny)]
 
 
+# --- programs ----------------------------------------------------------------------------------------
+
+
+class ReportView(APIView):
+    authentication_classes = [JWTCookieAuthentication, APIKeyAuthentication]
+    permission_classes = [IsAuthenticated]
+
+    def get(self, request: Request) -> Response:
+        proof = request.auth
+        assert isinstance(proof, Credentials)
+        assert_type(proof.scopes, frozenset[str])
+        return Response({"may_read": "reports:read" in proof.scopes})
+
+
+def hand_out(user: Member) -> str:
+    key, text = create_key(user, name="export", scopes=["reports:read"], networks=["192.0.2.0/24"], rate_limit="9/s")
+    assert_type(key, APIKey)
+    successor, text = rotate(key, overlap=timedelta(hours=1))
+    change_key(successor, name="nightly export", scopes=())
+    for one in APIKey.objects.for_user(user).alive().exclude(pk=successor.pk):
+        assert_type(revoke(one, reason="left"), bool)
+    return text
+
+
+def first_use(sender: object, *, public_id: str, user_id: Any, **more: Any) -> None:
+    print(public_id, user_id)
+
+
+api_key_used_first.connect(first_use)
 # --- who may call them -------------------------------------------------------------------------------
 
 
@@ -91,14 +135,72 @@ async def async_page(request: HttpRequest, day: int) -> HttpResponse:
 
 
 @requires(scope="reports:read")
-class ReportView(APIView):
+class GuardedReportView(APIView):
     @requires("editor")
     def post(self, request: Request) -> Response:
         return Response({})
 
 
 assert_type(page(HttpRequest(), day=1), HttpResponse)
-ReportView.as_view()
+GuardedReportView.as_view()
+# --- rows with an owner ------------------------------------------------------------------------------
+
+
+# django-stubs makes a manager's type for each parent, and finds that they differ.
+class DocumentQuerySet(OwnedQuerySet["Document"], SafeOrderingQuerySet["Document"]):  # type: ignore[override]
+    safe_ordering = ("created_at", "title")
+
+
+class Document(models.Model):
+    secure_auth_owner = "owner"
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE)
+    title = models.CharField(max_length=100)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = DocumentQuerySet.as_manager()
+
+    class Meta:
+        app_label = "documents"
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class DocumentSerializer(StrictModelSerializer[Document]):
+    name = IdentifierField()
+
+    class Meta:
+        model = Document
+        fields = ("id", "title", "name")
+
+
+class UploadParser(StrictJSONParser):
+    max_bytes = 1_000_000
+    allow_list = True
+
+
+class DocumentViewSet(OwnedViewMixin, ModelViewSet[Document]):
+    queryset = Document.objects.all()
+    serializer_class = DocumentSerializer
+    permission_classes = [IsAuthenticated & IsOwner]
+    parser_classes = [UploadParser]
+    filter_backends = [SafeOrderingFilter]
+    ordering_fields = ["created_at", "title"]
+    parent_lookup_kwargs = {"folder_pk": "folder__pk"}
+
+    def is_owner_exempt(self, request: Request) -> bool:
+        return request.user.is_superuser
+
+
+class DocumentAdmin(OwnedAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
+    pass
+
+
+def titles_of(request: Request, order: str) -> list[str]:
+    rows = DocumentQuerySet(Document).owned_by(request.user).safe_order_by(order)
+    assert_type(rows, DocumentQuerySet)
+    return [row.title for row in rows]
 
 
 # --- somebody proven elsewhere -----------------------------------------------------------------------

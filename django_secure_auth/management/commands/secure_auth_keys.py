@@ -54,6 +54,12 @@ def _new_entry(algorithm: str | None) -> dict[str, str]:
     return {"kid": new_kid(), "alg": algorithm, "key": key}
 
 
+API_KEYS = """\
+     API keys live longer: each moves to the new key when it is used. `secure_auth_apikeys list` marks those that have
+     not; with the old key removed they end.
+"""
+
+
 class Command(BaseCommand):
     help = (
         "`generate` prints a new key and stores nothing: put it where your secrets are. `list` shows the ids of the "
@@ -89,6 +95,8 @@ class Command(BaseCommand):
             wait = max(conf.TRUSTED_DEVICE_TTL, conf.REMEMBER_ABSOLUTE_TIMEOUT, conf.SESSION_ABSOLUTE_TIMEOUT)
             why = "the longest life of a session or trusted device"
         self.stdout.write(ROTATE.format(setting=setting, wait=wait, why=why))
+        if setting == "ENCRYPTION_KEYS":
+            self.stdout.write(API_KEYS)
 
     def _show(self, entry: dict[str, str]) -> None:
         # A secret, on purpose: to standard output only, where `manage.py … | your-secret-store` can take it.

@@ -20,7 +20,7 @@ def days(text: str) -> int:
 
 class Command(BaseCommand):
     help = (
-        "Delete sessions, code challenges and trusted devices that ended long ago, and security events past "
+        "Delete sessions, code challenges, trusted devices and API keys that ended long ago, and security events past "
         "AUDIT_RETENTION. Run it daily, from cron or as the Celery task django_secure_auth.tasks.purge. Living "
         "sessions are never touched."
     )

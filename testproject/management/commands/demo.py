@@ -15,14 +15,20 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
 
+from django_secure_auth.models import Role
+from django_secure_auth.rbac.services import grant
+from testproject.notes.models import Note
+from testproject.reports.models import Report
 from testproject.tour import NEIGHBOUR, OWNER, Browser, Journey, walk
 
 HOST = "127.0.0.1"
-ADMIN = "admin@example.com"
-PEOPLE = (ADMIN, "editor@example.com", OWNER, NEIGHBOUR)
+ADMIN, EDITOR = "admin@example.com", "editor@example.com"
+PEOPLE = (ADMIN, EDITOR, OWNER, NEIGHBOUR)
 _MANAGE = Path(__file__).resolve().parents[3] / "manage.py"
 _START_SECONDS = 60
 
@@ -39,7 +45,8 @@ class Command(BaseCommand):
         "which is printed, and serve the demo page on 127.0.0.1. Users that exist get the new password, which ends "
         "their sessions. Codes show in this console. With --tour nothing of yours is touched: the journey is walked "
         "over HTTP against a server and a database of its own, each step with what it proves; the exit code is 1 when "
-        "one is not as promised. Roles and notes are not there yet: editor@ is an ordinary user until they arrive."
+        "one is not as promised. editor@ has the role editor, which may publish notes and read reports; each has two "
+        "notes."
     )
     requires_system_checks = []  # migrate and runserver run them
 
@@ -59,10 +66,13 @@ class Command(BaseCommand):
             raise CommandError("The demo makes an administrator whose password it prints: only with DEBUG=1.")
         call_command("migrate", verbosity=0)
         for email in PEOPLE:
-            make_user(email, password, is_admin=email == ADMIN)
+            make_notes(make_user(email, password, is_admin=email == ADMIN))
+        make_editor(get_user_model()._default_manager.get(username=EDITOR))
+        make_reports()
         self.stdout.write(
             f"\n  Demo page   http://{HOST}:{port}/\n"
-            f"  Admin       http://{HOST}:{port}/admin/\n\n"
+            f"  Admin       http://{HOST}:{port}/admin/\n"
+            f"  API         http://{HOST}:{port}/api/docs/\n\n"
             f"  Users       {', '.join(PEOPLE)}\n"
             f"  Password    {password}\n\n"
             + ("  Codes are mailed, and mail shows here in the console.\n" if settings.CODES_IN_CONSOLE else "")
@@ -99,13 +109,39 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def make_user(email: str, password: str, *, is_admin: bool) -> None:
+def make_user(email: str, password: str, *, is_admin: bool) -> User:
     """Make a user, or give the one of that address the new password."""
     user, _ = get_user_model()._default_manager.get_or_create(username=email, defaults={"email": email})
     user.is_staff = user.is_superuser = is_admin
     user.is_active = True
     user.set_password(password)
     user.save()
+    return user
+
+
+def make_notes(user: User) -> None:
+    """Two notes for a user who has none."""
+    if not Note.objects.owned_by(user).exists():
+        name = user.email.partition("@")[0].title()
+        Note.objects.create(owner=user, title=f"{name}'s plans", body="<p>Only <b>I</b> can read this.</p>")
+        Note.objects.create(owner=user, title=f"{name}'s shopping list", body="<ul><li>bread</li><li>tea</li></ul>")
+
+
+def make_editor(user: User) -> None:
+    """The role, what it may do, and who holds it."""
+    role, _ = Role.objects.get_or_create(name="editor", defaults={"description": "Publishes notes, reads reports"})
+    role.permissions.add(Permission.objects.get(content_type__app_label="reports", codename="view_report"))
+    grant(user, role)
+
+
+def make_reports() -> None:
+    counts = {
+        "Users": get_user_model()._default_manager.count(),
+        "Notes": Note.objects.count(),
+        "Published notes": Note.objects.filter(is_published=True).count(),
+    }
+    for name, count in counts.items():
+        Report.objects.update_or_create(name=name, defaults={"count": count, "made_at": timezone.now()})
 
 
 def free_port() -> int:

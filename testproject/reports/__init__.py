@@ -1,0 +1,1 @@
+"""Reports: what people read who have the permission, and programs whose API key has the scope."""
