@@ -22,6 +22,7 @@ from django.utils.cache import patch_vary_headers
 from rest_framework.request import Request
 from rest_framework.views import APIView, set_rollback
 
+from django_secure_auth.apikeys.authentication import APIKeyAuthentication
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.exceptions import Forbidden, InternalError, SecureAuthError, Unauthenticated
@@ -132,7 +133,7 @@ def _is_somebody(user: Any) -> bool:
     return getattr(user, "is_authenticated", False) is True and bool(getattr(user, "is_active", True))
 
 
-def _prove(call: _Call) -> Any:
+def _prove(rule: Rule, call: _Call) -> Any:
     """Return the user that a request proves to come from. Raises SecureAuthError or what an authentication raises."""
     request = call.request
     if isinstance(request, Request):
@@ -140,7 +141,7 @@ def _prove(call: _Call) -> Any:
     elif _is_drf(call.view):
         user = _prove_as_its_view_would(call, request)
     else:
-        user = _prove_on_plain_view(call, request)
+        user = _prove_on_plain_view(rule, call, request)
     if not _is_somebody(user):
         raise Unauthenticated
     return user
@@ -160,9 +161,10 @@ def _prove_as_its_view_would(call: _Call, request: HttpRequest) -> Any:
     return view.initialize_request(request, *call.args, **call.kwargs).user
 
 
-def _prove_on_plain_view(call: _Call, request: HttpRequest) -> Any:
+def _prove_on_plain_view(rule: Rule, call: _Call, request: HttpRequest) -> Any:
     """The user of Django's session or of a host's middleware; where that is nobody, our cookie or bearer token.
 
+    A rule that names a scope lets API keys in: no other rule does, so that none is even looked up.
     Puts `request.user`, `request.auser` and `request.auth` in place for the view.
     """
     if isinstance(getattr(request, "auth", None), Credentials):
@@ -172,7 +174,8 @@ def _prove_on_plain_view(call: _Call, request: HttpRequest) -> Any:
         if request.method not in _SAFE_METHODS and not call.is_csrf_exempt:
             enforce_csrf(request)
         return user
-    proof = Request(request, authenticators=[JWTCookieAuthentication()], parser_context={"view": call.view})
+    keys = [APIKeyAuthentication()] if rule.scope else []
+    proof = Request(request, authenticators=[*keys, JWTCookieAuthentication()], parser_context={"view": call.view})
     user = proof.user
     request.auser = partial(_later, user)
     return user
@@ -245,7 +248,7 @@ def _decide(rule: Rule, call: _Call) -> None:
     """Ask in this order: declaration, authentication, roles, permission, scope, check. Raises what denies."""
     if rule.complaint:
         raise BrokenRule(rule.complaint)
-    user = _prove(call)
+    user = _prove(rule, call)
     _ask_roles_and_permission(rule, call.request, user)
     if not (call.is_async and rule.asks_later):
         _ask_check(rule, call)

@@ -27,7 +27,8 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
 from django_secure_auth.decorators import requires
-from django_secure_auth.rbac.permissions import RecentlyAuthenticated
+from django_secure_auth.ownership.permissions import IsOwner
+from django_secure_auth.rbac.permissions import HasRole, RecentlyAuthenticated
 
 entered: list[str] = []
 
@@ -354,6 +355,8 @@ VIEWS: dict[str, tuple[Any, dict[str, tuple[str, bool]]]] = {
         endpoint(drf.IsAuthenticated & RecentlyAuthenticated(minutes=5)),
         {"GET, POST": ("recently signed in", False)},
     ),
+    "api-owner": (endpoint(IsOwner), {"GET, POST": ("owner", False)}),
+    "api-owner-or": (endpoint(IsOwner | HasRole("editor")), {"GET, POST": ("owner or role editor", False)}),
     "api-own-and": (
         endpoint(holder(OwnAnd, drf.IsAuthenticated, OfTheTenant)),
         {"GET, POST": ("members of the tenant", False)},

@@ -37,6 +37,8 @@ from rest_framework.test import APIClient
 from rest_framework.views import APIView
 
 from django_secure_auth import decorators
+from django_secure_auth.apikeys.authentication import APIKeyAuthentication
+from django_secure_auth.apikeys.services import create_key
 from django_secure_auth.audit import services as audit_services
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.decorators import MARK, requires
@@ -554,6 +556,52 @@ def test_a_scope_is_that_of_a_key(auth: Credentials, passes: bool, user: Any) ->
     assert response.status_code == 200 if passes else is_refused(response, 403, "permission_denied")
     if not passes:
         assert named("authz_fail")[0].details["required_scope"] == "reports:read"
+
+
+@pytest.mark.parametrize("kind", ["function", "class", "async", "below", "above"])
+@pytest.mark.parametrize(("scopes", "status"), [(["reports:read", "x:y"], 200), (["x:y"], 403), ([], 403), (None, 401)])
+def test_a_real_key_is_let_in_where_a_rule_names_its_scope(
+    kind: str, scopes: list[str] | None, status: int, user: Any, settings: Any
+) -> None:
+    guard = requires(scope="reports:read")
+
+    @guard
+    class Page(View):
+        def post(self, request: HttpRequest) -> HttpResponse:
+            return plain(request)
+
+    @guard
+    async def later(request: HttpRequest) -> HttpResponse:
+        return plain(request)
+
+    def endpoint(request: Request) -> Response:
+        plain(request._request)
+        return Response("entered")
+
+    with_keys = authentication_classes([APIKeyAuthentication])
+    views = {
+        "function": guard(plain),
+        "class": Page.as_view(),
+        "async": later,
+        "below": api_view(["POST"])(with_keys(guard(endpoint))),
+        "above": guard(api_view(["POST"])(with_keys(endpoint))),
+    }
+    settings.ROOT_URLCONF = urlconf(views[kind])
+    text = "dsa_garbled" if scopes is None else create_key(user, name="reports", scopes=scopes)[1]
+    client = Client(enforce_csrf_checks=True)
+    response = client.post("/view/", headers={"X-API-Key": text}, secure=True)
+    assert response.status_code == status, response.content
+    assert guarded.entered == (["plain"] if status == 200 else [])
+    client.force_login(user)  # a cookie beside it counts for nothing
+    assert client.post("/view/", headers={"X-API-Key": text}, secure=True).status_code == status
+
+
+@pytest.mark.parametrize("kind", guarded.KINDS)
+def test_a_real_key_is_nobody_where_no_scope_is_named(kind: str, editor: Any) -> None:
+    _, text = create_key(editor, name="reports", scopes=["reports:read"])
+    response = Client().get(f"/{kind}/7/", headers={"X-API-Key": text}, secure=True)
+    assert response.status_code == 401
+    assert guarded.entered == []
 
 
 def test_a_key_passes_no_rule_that_names_no_scope(editor: Any) -> None:

@@ -21,6 +21,7 @@ class IsOwner(BasePermission):
 
     code = NotFound.code
     message = NotFound.default_detail
+    secure_auth_who = "owner"
 
     def has_permission(self, request: Request, view: Any) -> bool:
         return is_somebody(request.user)
