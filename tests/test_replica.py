@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.contrib.auth.models import Group, Permission
 from django.core import mail
 from django.core.cache import caches
 from django.core.management import call_command
@@ -24,6 +25,9 @@ from django_secure_auth.accounts.tasks import purge
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.otp import tasks
 from django_secure_auth.otp.models import OTPChallenge
+from django_secure_auth.rbac.models import Role
+from django_secure_auth.rbac.policy import rebuild
+from django_secure_auth.rbac.services import grant, has_role, revoke, roles_of
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import end_all, open_session
 from django_secure_auth.sessions.state import bury_sessions_of
@@ -144,6 +148,39 @@ def test_a_key_of_a_moment_ago_works_and_can_be_managed(
     output = StringIO()
     call_command("secure_auth_apikeys", "list", stdout=output)
     assert output.getvalue().endswith("2 living API keys\n")
+
+
+def test_a_grant_and_a_role_of_a_moment_ago_count(with_replica: Callable[[], None]) -> None:
+    user = make_user()
+    group, one = Group.objects.create(name="one"), Permission.objects.order_by("pk")[0]
+    name = f"{one.content_type.app_label}.{one.codename}"
+    editor, reader = Role.objects.create(name="editor"), Role.objects.create(name="reader")
+    with_replica()
+
+    def fresh() -> Any:
+        return type(user)._default_manager.get(pk=user.pk)
+
+    reader.permissions.add(one)
+    editor.parents.add(reader)
+    grant(user, "editor", until=timezone.now() + timedelta(days=1))
+    grant(user, "editor")
+    grant(user, "editor", obj=group)
+    assert roles_of(fresh(), group) == {"editor", "reader"}
+    assert fresh().has_perm(name)
+    assert fresh().has_perm(name, group)
+    one.secure_auth_roles.clear()
+    assert not fresh().has_perm(name)
+    reader.children.clear()
+    assert roles_of(fresh()) == {"editor"}
+    revoke(user, "editor")
+    assert roles_of(fresh()) == frozenset()
+    assert has_role(fresh(), "editor", group)
+    editor.name = "author"
+    editor.save()
+    assert has_role(fresh(), "author", group)
+    editor.delete()
+    assert not has_role(fresh(), "author", group)
+    rebuild()
 
 
 def test_purge_deletes_where_rows_are_written(with_replica: Callable[[], None]) -> None:

@@ -115,7 +115,9 @@ def _changed_roles(*, instance: Any, reverse: bool, pk_set: Collection[int] | No
     """The roles whose own list changes, whichever end it was changed from; `back` names the other end's accessor."""
     if not reverse:
         return [instance.pk]
-    return list(getattr(instance, back).order_by().values_list("pk", flat=True) if pk_set is None else pk_set)
+    if pk_set is not None:
+        return list(pk_set)
+    return list(getattr(instance, back).using(router.db_for_write(Role)).order_by().values_list("pk", flat=True))
 
 
 def permissions_change(action: str, instance: Any, reverse: bool, pk_set: Collection[int] | None, **_: object) -> None:

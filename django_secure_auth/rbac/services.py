@@ -273,6 +273,7 @@ def grant(
         assignment, is_new = RoleAssignment.objects.primary().get_or_create(
             user_id=user.pk, role=found, scope=scope, defaults=new
         )
+        assignment.role = found
         if not is_new:
             if assignment.expires_at == until:
                 return assignment
@@ -294,7 +295,8 @@ def revoke(
     is away.
     """
     scope = scope_of_object(obj) if obj is not None else ""
-    held = RoleAssignment.objects.primary().filter(user=user.pk, role=_role(role), scope=scope).first()
+    granted = RoleAssignment.objects.primary().filter(user=user.pk, role=_role(role), scope=scope)
+    held = granted.select_related("role").first()
     was_there = held is not None and withdraw(held, actor=by)
     forget(user)
     return was_there
