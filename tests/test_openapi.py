@@ -345,7 +345,7 @@ def test_refusals_follow_from_what_a_view_declares(
 
 def test_a_view_or_a_method_that_requires_something_refuses_strangers_and_others() -> None:
     guarded = requires("editor")(plain())
-    method = type("View", (plain(),), {"get": requires("editor")(plain().get)})  # type: ignore[attr-defined]
+    method = type("View", (plain(),), {"get": requires("editor")(plain().get)})  # type: ignore[attr-defined]  # a class made here
     for view in (guarded, method):
         operation, made = of(view)
         found = codes(operation, made)

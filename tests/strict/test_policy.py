@@ -172,7 +172,7 @@ def test_a_moment_at_the_edge_of_time_is_refused_in_a_zone_beyond_it() -> None:
 
 def test_without_zones_a_moment_is_what_it_says() -> None:
     with override_settings(USE_TZ=False):
-        assert take(serializers.DateTimeField(), "0001-01-01T00:00:00") == datetime.datetime(1, 1, 1)  # noqa: DTZ001
+        assert take(serializers.DateTimeField(), "0001-01-01T00:00:00") == datetime.datetime(1, 1, 1)  # noqa: DTZ001  # naive on purpose
 
 
 @pytest.mark.parametrize(

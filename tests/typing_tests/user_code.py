@@ -147,7 +147,7 @@ GuardedReportView.as_view()
 
 
 # django-stubs makes a manager's type for each parent, and finds that they differ.
-class DocumentQuerySet(OwnedQuerySet["Document"], SafeOrderingQuerySet["Document"]):  # type: ignore[override]
+class DocumentQuerySet(OwnedQuerySet["Document"], SafeOrderingQuerySet["Document"]):  # type: ignore[override]  # stubs differ in `as_manager`
     safe_ordering = ("created_at", "title")
 
 
