@@ -7,6 +7,7 @@ are Django's own, from the queryset that a caller declares with `Param` in the p
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar, cast
 
@@ -54,7 +55,7 @@ def same_in_any_case(name: str, model: type[models.Model], field: str) -> Any:
     return _SameInAnyCase(models.F(field), _Typed(name, model, field))
 
 
-class _Prepared(Generic[C]):
+class _Prepared(ABC, Generic[C]):
     """What is compiled is kept for each connection: threads have their own, and databases differ.
 
     On the connection itself, since converters hold it: kept elsewhere, they would keep the connection of every
@@ -68,8 +69,9 @@ class _Prepared(Generic[C]):
             found = kept[self, rows] = self._compile(connection, rows)
         return found
 
+    @abstractmethod
     def _compile(self, connection: BaseDatabaseWrapper, rows: int) -> C:
-        raise NotImplementedError
+        """Return the statement and what its values are bound to."""
 
 
 def _bind(params: Sequence[Any], values: dict[str, Any], connection: BaseDatabaseWrapper) -> list[Any]:

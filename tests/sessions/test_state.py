@@ -270,8 +270,21 @@ def test_an_outage_falls_back_to_the_database(
         assert alive(session.pk, str(session.user_id)).generation == 1
     refresh_copy(session.pk)
     lines = [record for record in caplog.records if "state cache is away" in record.getMessage()]
-    assert len(lines) == 1  # one a minute
+    assert len(lines) == 1  # left alone for a while
     assert "ConnectionError" in lines[0].getMessage()
+
+
+@pytest.mark.parametrize(
+    "what", [lambda session, state: keep_copy(session.pk, state), lambda session, _: refresh_copy(session.pk)]
+)
+def test_a_cache_that_goes_away_between_reading_and_filling_stops_nobody(
+    cached: Any, session: Session, configure: Configure, monkeypatch: pytest.MonkeyPatch, what: Callable[..., None]
+) -> None:
+    state = _read(session)
+    configure(STATE_CACHE="away")
+    monkeypatch.setattr(states, "_last_outage", float("-inf"))
+    what(session, state)
+    assert states._last_outage > 0  # it has been asked, and will be left alone for a while
 
 
 @pytest.mark.parametrize("alias", ["away", "half"])
