@@ -18,7 +18,8 @@ from tests.shapes.interpreter import DJANGO, OLDEST_PYTHON, interpreter, runs
 
 VENV = ROOT / ".venv-django61"
 BUILD_LIMIT = 600  # seconds
-# For the real servers and the coverage, which this shape leaves out. (pytest loads tests/test*/conftest.py, with its browser.)
+# For the real servers and the coverage, which this shape leaves out. The browser stays: pytest loads
+# tests/test*/conftest.py, whatever it is asked to ignore.
 NOT_FOR_THIS_SHAPE = {"gunicorn", "pytest-cov", "uvicorn"}
 
 
