@@ -244,10 +244,14 @@ WITHOUT_DATABASE = (
     "tests/strict",
     "tests/testproject",
     "tests/test_checks.py",
+    "tests/test_decorators.py",
     "tests/test_docs.py",
+    "tests/test_matrix.py",
+    "tests/test_openapi.py",
     "tests/test_exceptions.py",
     "tests/test_project.py",
     "tests/test_public_paths.py",
+    "tests/test_routes.py",
     "tests/test_settings.py",
 )
 

@@ -38,7 +38,7 @@ STORIES = ("tests/stories", "tests/shapes")
 # What a series of Django can change, beyond the stories: no races, no real servers, no files, nothing without Django.
 NOT_FOR_A_SERIES = (
     *("tests/races", "tests/real", "tests/testproject", "tests/kit", "tests/strict/test_parsers.py"),
-    *("tests/test_docs.py", "tests/test_project.py", "tests/test_readme_commands.py"),
+    *("tests/test_docs.py", "tests/test_matrix.py", "tests/test_project.py", "tests/test_readme_commands.py"),
 )
 # Redis databases of these shapes alone: a clean slate before each test is FLUSHDB.
 REDIS_DATABASES = {"nameless+state-cache": 10, "postgres-uuid": 11}
