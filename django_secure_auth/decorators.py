@@ -27,6 +27,7 @@ from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.exceptions import Forbidden, InternalError, SecureAuthError, Unauthenticated
 from django_secure_auth.problems import as_error, plain_problem_response, tell_defect
+from django_secure_auth.rbac.permissions import holds_scope
 from django_secure_auth.rbac.services import has_role
 from django_secure_auth.request_scope import AnyRequest, Credentials, plain_request
 from django_secure_auth.tokens.authentication import JWTCookieAuthentication, enforce_csrf, has_explicit_credential
@@ -217,7 +218,7 @@ def _ask_roles_and_permission(rule: Rule, request: AnyRequest, user: Any) -> Non
         raise Forbidden
     if rule.permission and not _judge(user.has_perm(rule.permission), "has_perm"):
         raise Forbidden
-    if rule.scope and not (is_key and rule.scope in getattr(auth, "scopes", ())):
+    if rule.scope and not holds_scope(user, auth, rule.scope):
         raise Forbidden
 
 

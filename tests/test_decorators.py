@@ -43,6 +43,9 @@ from django_secure_auth.audit import services as audit_services
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.decorators import MARK, requires
 from django_secure_auth.exceptions import InternalError
+from django_secure_auth.rbac.models import Role
+from django_secure_auth.rbac.permissions import HasScope
+from django_secure_auth.rbac.services import grant, revoke
 from django_secure_auth.request_scope import Credentials
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import end_session
@@ -1045,3 +1048,36 @@ def test_djangos_login_middleware_leaves_a_guarded_view_to_its_rule(kind: str, e
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
     assert is_refused(ask(kind), 401, "not_authenticated")
     assert ask(kind, editor).status_code == 200
+
+
+@pytest.mark.parametrize("guard", ["requires", "HasScope"])
+def test_a_key_loses_a_scope_with_its_owners_permission_behind_it(guard: str, user: Any, settings: Any) -> None:
+    """Whoever may no longer read reports has no program that may."""
+    settings.DJANGO_SECURE_AUTH = {
+        **settings.DJANGO_SECURE_AUTH,
+        "API_KEY_SCOPES": {"reports:read": "auth.view_group", "free": None},
+    }
+
+    def asks(scope: str) -> Any:
+        if guard == "requires":
+            return requires(scope=scope)(plain)
+        allowed = type("Allowed", (APIView,), {
+            "authentication_classes": [APIKeyAuthentication],
+            "permission_classes": [HasScope(scope)],
+            "post": lambda self, request: Response({}),
+        })  # fmt: skip
+        return allowed.as_view()  # type: ignore[attr-defined]  # a class made here
+
+    _, text = create_key(user, name="job", scopes=["reports:read", "free"])
+    role = Role.objects.create(name="reader")
+    role.permissions.add(Permission.objects.get(codename="view_group"))
+
+    def status(scope: str) -> int:
+        settings.ROOT_URLCONF = urlconf(asks(scope))
+        return int(Client().post("/view/", headers={"X-API-Key": text}, secure=True).status_code)
+
+    assert (status("reports:read"), status("free")) == (403, 200)
+    grant(user, role)
+    assert status("reports:read") == 200
+    revoke(user, role)
+    assert (status("reports:read"), status("free")) == (403, 200)

@@ -240,10 +240,15 @@ class HasScope(_Permission):
         self.secure_auth_who = f"scope {scope}"
 
     def is_met(self, request: Request) -> bool:
-        if not _is_key(request) or self.scope not in getattr(request.auth, "scopes", ()):
-            return False
-        behind = conf.API_KEY_SCOPES.get(self.scope)
-        return behind is None or _may(request.user, behind)
+        return holds_scope(request.user, request.auth, self.scope)
+
+
+def holds_scope(user: Any, auth: Any, scope: str) -> bool:
+    """Tell whether an API key holds a scope and its owner still has the permission behind it (`API_KEY_SCOPES`)."""
+    if getattr(auth, "kind", None) != _KEY or scope not in getattr(auth, "scopes", ()):
+        return False
+    behind = conf.API_KEY_SCOPES.get(scope)
+    return behind is None or _may(user, behind)
 
 
 class RecentlyAuthenticated(_Permission):
