@@ -208,16 +208,21 @@ def count(files: Iterable[Path], stage: str) -> Tally:
     return tally
 
 
-def measured(arguments: list[str], *, run: Run, stage: str, **env: str) -> Tally:
-    """Run a Python module under coverage and count what its pytest runs leave in the stage's folder."""
+def counted(arguments: list[str], *, run: Run, stage: str, **env: str) -> Tally:
+    """Run a Python module and count what its pytest runs leave in the stage's folder."""
     results = run.scratch / f"junit-{stage}"
     results.mkdir()
     environment = run.environment(SECURE_AUTH_JUNIT_DIR=str(results), **env)
-    code = execute([*PYTHON, "-m", "coverage", "run", "-m", *arguments], environment, run.output)
+    code = execute([*PYTHON, "-m", *arguments], environment, run.output)
     tally = count(sorted(results.glob("*.xml")), stage)
     if code != 0 and not tally.failed:
         tally.fail(f"{stage}: exit {code}")
     return tally
+
+
+def measured(arguments: list[str], *, run: Run, stage: str, **env: str) -> Tally:
+    """The same under coverage."""
+    return counted(["coverage", "run", "-m", *arguments], run=run, stage=stage, **env)
 
 
 def pytest(*arguments: str, run: Run, workers: int) -> list[str]:
@@ -263,13 +268,6 @@ def postgres(run: Run, name: str) -> Tally:
     return measured(arguments, run=run, stage=name, DATABASE_URL=url)
 
 
-def mariadb(run: Run, name: str) -> Tally:
-    """What depends on the database: the stories. The races run there in the services' stage."""
-    url = f"{reachable.url_of('mariadb')}/secure_auth_{CHECKOUT}"
-    arguments = pytest("-m", ordinary(run), "tests/stories", run=run, workers=2)
-    return measured(arguments, run=run, stage=name, DATABASE_URL=url)
-
-
 def services(run: Run, name: str) -> Tally:
     """Workers, brokers, browsers: a file has one worker, since its tests share a deployment; a class has its own."""
     url = f"{reachable.url_of('postgres')}/secure_auth_{CHECKOUT}_services"
@@ -279,8 +277,11 @@ def services(run: Run, name: str) -> Tally:
 
 
 def shapes(run: Run, name: str) -> Tally:
-    """tests/shapes starts pytest once per project shape; tests/conftest.py leaves each result where we count it."""
-    return measured(["tests.shapes"], run=run, stage=name)
+    """tests/shapes starts pytest once per project shape; tests/conftest.py leaves each result where we count it.
+
+    Not under coverage: what these run, the stages on SQLite and PostgreSQL have measured.
+    """
+    return counted(["tests.shapes"], run=run, stage=name, SEED=str(run.seed))
 
 
 # Workers and brokers are mostly waited for: what computes goes on beside them.
@@ -291,7 +292,6 @@ STAGES = [
     Stage("sqlite", (), sqlite),
     Stage("postgres", ("postgres",), postgres),
     Stage("services", ("postgres", "redis", "amqp", "chromium"), services),
-    Stage("mariadb", ("mariadb",), mariadb),
     Stage("shapes", (), shapes),
 ]
 # Without these the lines that only one database or a worker runs are missing.
