@@ -65,6 +65,11 @@ class _Judge:
     code: str = Forbidden.code
     message: str | None = None
 
+    @property
+    def judges_keys(self) -> bool:
+        """Tell whether its refusal of an API key says something of the key. Where not, its negation refuses as well."""
+        return True
+
     @abstractmethod
     def refusal(self, request: Request, view: Any) -> Refusal | None:
         """Judge, and touch nothing."""
@@ -104,9 +109,17 @@ class _Operator(_Judge):
         return is_met
 
 
+def _judge_keys(*operands: Any) -> bool:
+    return all(getattr(operand, "judges_keys", True) for operand in operands)
+
+
 class _And(_Operator, AND):
     op1: Any
     op2: Any
+
+    @property
+    def judges_keys(self) -> bool:
+        return _judge_keys(self.op1, self.op2)
 
     def refusal(self, request: Request, view: Any) -> Refusal | None:
         return _ask(self.op1, request, view) or _ask(self.op2, request, view)
@@ -115,6 +128,10 @@ class _And(_Operator, AND):
 class _Or(_Operator, OR):
     op1: Any
     op2: Any
+
+    @property
+    def judges_keys(self) -> bool:
+        return _judge_keys(self.op1, self.op2)
 
     def refusal(self, request: Request, view: Any) -> Refusal | None:
         one = _ask(self.op1, request, view)
@@ -125,11 +142,22 @@ class _Or(_Operator, OR):
 class _Not(_Operator, NOT):
     op1: Any
 
+    @property
+    def judges_keys(self) -> bool:
+        return _judge_keys(self.op1)
+
     def refusal(self, request: Request, view: Any) -> Refusal | None:
-        if _ask(self.op1, request, view):
+        if self._can_tell(request) and _ask(self.op1, request, view):
             return None
         refused = getattr(self.op1, "requirement", {"required": [type(self.op1).__name__]})
         return Refusal(Forbidden.code, {name: [f"not {value}" for value in values] for name, values in refused.items()})
+
+    def has_object_permission(self, request: Request, view: Any, obj: Any) -> bool:
+        return self._can_tell(request) and super().has_object_permission(request, view, obj)
+
+    def _can_tell(self, request: Request) -> bool:
+        # A key has no roles and no proof: `~HasRole("guest")` would let in every key, a guest's too.
+        return self.judges_keys or not _is_key(request)
 
 
 # --- what a view may ask for -------------------------------------------------------------------------
@@ -147,6 +175,10 @@ else:
 class _Permission(_Instance):
     requirement: dict[str, list[str]] = {}
     """What is asked for, as the event names it."""
+
+    @property
+    def judges_keys(self) -> bool:
+        return False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Let an instance such as `HasRole("editor")` stand in `permission_classes`, which DRF calls to make one."""
@@ -238,6 +270,10 @@ class HasScope(_Permission):
         self.scope = scope
         self.requirement = {"required_scopes": [scope]}
         self.secure_auth_who = f"scope {scope}"
+
+    @property
+    def judges_keys(self) -> bool:
+        return True
 
     def is_met(self, request: Request) -> bool:
         return holds_scope(request.user, request.auth, self.scope)

@@ -275,6 +275,27 @@ def test_composed_they_are_the_logic_that_they_look_like(composed: Any, truth: A
         assert bool(asked.has_object_permission(request, None, object())) is expected
 
 
+@pytest.mark.parametrize(
+    ("composed", "expected"),
+    [
+        (~A, False),
+        (~~A, False),
+        (~(A | B), False),
+        (~(A & HasScope("other")), False),
+        (~HasPermission("x.y"), False),
+        (~FIVE, False),
+        (~HasScope("other"), True),
+        (~HasScope("reports:read"), False),
+        (~~HasScope("reports:read"), True),
+        (~(HasScope("other") | HasScope("another")), True),
+        (HasScope("reports:read") & ~A, False),
+        (HasScope("reports:read") & ~HasScope("other"), True),
+    ],
+)
+def test_what_says_nothing_of_keys_does_not_let_one_in_by_its_negation(composed: Any, expected: bool) -> None:
+    assert lets(composed, who(kind="api_key", scopes=("reports:read",))) is expected
+
+
 class RefusesObjects(AllowAny):
     def has_object_permission(self, request: Any, view: Any, obj: Any) -> bool:
         return False
