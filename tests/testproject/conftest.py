@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -73,7 +72,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
             time.sleep(0.05)
         yield Demo(f"http://127.0.0.1:{port}", mailbox, log)
     finally:
-        server.send_signal(signal.SIGINT)
+        server.terminate()  # not SIGINT: whatever a shell starts in the background ignores that one
         try:
             server.wait(timeout=20)
         except subprocess.TimeoutExpired:
