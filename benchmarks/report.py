@@ -16,7 +16,6 @@ _LABELS = {setup.name: setup.label for setup in SETUPS} | {
     "sign_in_with_code": "**ours**, new device: password, mailed code, approval",
 }
 _TRUSTED = {"ours": "**ours**, trusted device", "ours_state_cache": "**ours**, trusted device, `STATE_CACHE`"}
-_NOISY = 0.25
 
 Result = dict[str, Any]
 
@@ -305,12 +304,12 @@ def _machine(result: Result) -> Iterator[str]:
 
 
 def is_noisy(result: Result) -> bool:
-    """Plain alone cannot tell: it waits for nobody. So the load before the run and the widest row count too."""
+    """Tell whether something else ran: the load before, or plain against itself. How far batches spread is in the
+    bounds of each figure already; on a shared machine they spread however quiet it is, with the processor's clock."""
     machine = result["machine"]
     noise = (result.get("request") or {}).get("noise") or {}
     return (machine["load"] or 0) > 0.5 * machine["cores"] or any(
-        one["plain_spread"] > _NOISY or one["widest"] > 2 * _NOISY or not 0.97 <= one["plain_again"] <= 1.03
-        for one in noise.values()
+        not 0.97 <= one["plain_again"] <= 1.03 for one in noise.values()
     )
 
 
