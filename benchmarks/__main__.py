@@ -18,7 +18,7 @@ from benchmarks.pool import Store, local_store, scratch_folder, served_store, wh
 from benchmarks.setups import SETUPS, STORES
 from tests.reachable import url_of
 
-ROWS = ("request", "http", "sign_in", "refresh", "race", "growth", "startup")
+ROWS = ("request", "http", "access", "sign_in", "refresh", "race", "growth", "startup")
 _started = time.monotonic()
 
 
@@ -94,7 +94,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
             "startup": lambda: rows.startup(folder, form, chosen.setups, say)
         }
         if usable:
-            for row in ("request", "sign_in", "refresh", "race"):
+            for row in ("request", "access", "sign_in", "refresh", "race"):
                 tasks[row] = partial(getattr(rows, row), usable, form, chosen.setups, say)
         if served is not None:
             tasks["http"] = partial(rows.http, served, form, chosen.setups, say)

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.rows import CHANGES
-from benchmarks.setups import SETUPS, STORES
+from benchmarks.setups import PERMITTED, SETUPS, STORES
 
 BEGIN = "<!-- begin measured: written by `python -m benchmarks --markdown`, a change by hand is overwritten -->"
 END = "<!-- end measured -->"
@@ -85,6 +85,47 @@ def _http(part: Result) -> Iterator[str]:
     )
     if part["refused"]:
         yield f"{part['refused']:.0f} requests were not answered with 200."
+
+
+_QUESTIONS = {
+    "role": "a role",
+    "permission": "a model permission",
+    "object": "an object permission",
+    "list": "the list of what somebody may change",
+}
+
+
+def _access(part: Result) -> Iterator[str]:
+    places = _places(part)
+    yield "### May somebody do something?"
+    yield (
+        "On top of the same set-up's authenticated GET: the time, the queries and the cache trips that the question "
+        f"adds. The list finds {PERMITTED} objects among {part['objects']:,}, each granted on its own."
+    )
+    header = ["question", "set-up"]
+    for place in places:
+        header += [f"{STORES[place]}: µs", "queries", "trips"]
+    rows = []
+    for question, words in _QUESTIONS.items():
+        for setup in SETUPS:
+            if question in part[places[0]].get(setup.name, {}):
+                row = [words, setup.label]
+                for place in places:
+                    one = part[place][setup.name][question]
+                    row += [f"{one['us']:+,.0f}", f"{one['queries']:+}", f"{one['trips']:+}"]
+                rows.append(row)
+    yield _table(header, rows)
+    yield "A request that an API key proves, beside the plain view:"
+    header = ["set-up"]
+    for place in places:
+        header += [f"{STORES[place]}: × plain", "queries", "trips"]
+    rows = []
+    for setup in SETUPS:
+        if "key" in part[places[0]].get(setup.name, {}):
+            keys = [part[place][setup.name]["key"] for place in places]
+            cells = [[f"{one['ratio']:.2f}", str(one["queries"]), str(one["trips"])] for one in keys]
+            rows.append([setup.label, *(cell for group in cells for cell in group)])
+    yield _table(header, rows)
 
 
 def _slow(title: str, part: Result, labels: dict[str, str]) -> Iterator[str]:
@@ -223,6 +264,34 @@ def targets(result: Result) -> list[tuple[str, str, str, str]]:
         one and f"{one['share']:.2f} ({one['between'][0]:.2f} to {one['between'][1]:.2f}) of plain",
         judge(*one["between"], 0.65, at_least=True) if one else "–",
     )
+    for question, most in (("role", 20), ("permission", 60)):
+        for place, setup in (("local", "ours_roles"), ("served", "ours_roles_state_cache")):
+            one = get("access", place, setup, question)
+            name = f"+ {_QUESTIONS[question]}, {STORES[place]}"
+            target = f"≤ +{most} µs, queries: 0"
+            if not one:
+                add(name, target, None)
+                continue
+            low, high = one["between"]
+            add(
+                name,
+                target,
+                f"{one['us']:+.0f} ({low:+.0f} to {high:+.0f}) µs, queries: {one['queries']}",
+                judge(low, high, most) if one["queries"] == 0 else "**missed**",
+            )
+    for place in STORES:
+        one = get("access", place, "ours_roles", "key")
+        target = "≤ 2.6 × plain, queries: 1"
+        if not one:
+            add(f"API key, {STORES[place]}", target, None)
+            continue
+        low, high = one["ratio_between"]
+        add(
+            f"API key, {STORES[place]}",
+            target,
+            f"{one['ratio']:.2f} ({low:.2f} to {high:.2f}) × plain, queries: {one['queries']}",
+            judge(low, high, 2.6) if one["queries"] <= 1 else "**missed**",
+        )
     for name, row, place, most in (
         ("sign-in beyond the password hash, SQLite", "sign_in", "local", 3.0),
         ("sign-in beyond the password hash, PostgreSQL + Redis", "sign_in", "served", 5.0),
@@ -320,6 +389,8 @@ def markdown(result: Result) -> str:
         blocks += _request(result["request"])
     if "http" in result:
         blocks += _http(result["http"])
+    if "access" in result:
+        blocks += _access(result["access"])
     if "sign_in" in result:
         blocks += _slow("Sign-in, without the password hash", result["sign_in"], _TRUSTED)
     if "refresh" in result:

@@ -40,6 +40,7 @@ class Form:
     http_seconds: float
     starts: int
     growth: tuple[int, int] | None
+    objects: int = 10_000
 
 
 FORMS = {
@@ -254,6 +255,43 @@ def _load(**details: Any) -> dict[str, float]:
     )  # fmt: skip
     found: dict[str, float] = json.loads(done.stdout)
     return found
+
+
+# --- access ------------------------------------------------------------------------------------------
+
+
+def access(stores: Iterable[Store], form: Form, only: Iterable[str], say: Say) -> dict[str, Any]:
+    """What a question costs on top of the same set-up's request without one; of a key, beside a plain view."""
+    result: dict[str, Any] = {"objects": form.objects}
+    setups = of_row("access", only)
+    with ExitStack() as stack:
+        workers = {store.name: stack.enter_context(store.workers(setups)) for store in stores}
+        say(f"access: grants on {form.objects:,} objects")
+        asked: dict[Any, Callable[[], float]] = {}
+        for place, group in workers.items():
+            for name, worker in group.items():
+                questions = worker.ask("grant", objects=form.objects) if worker.setup.access else []
+                for question in ("whoami", *questions):
+                    asked[place, name, question] = _asking_access(worker, question, form.requests)
+        say(f"access: {form.rounds} rounds of {form.requests} requests")
+        samples: Any = interleave(asked, form.rounds)
+        for (place, name, question), values in samples.items():
+            if question == "whoami":
+                continue
+            base = samples[place, "plain" if question == "key" else name, "whoami"]
+            extra = [value - one for value, one in zip(values, base, strict=True)]
+            figures = {"us": median(extra), "between": between(extra), "ratio": ratio(values, base)}
+            figures["ratio_between"] = between(ratios(values, base))
+            counts = workers[place][name].ask("count_access", question=question)
+            if question != "key":
+                before = workers[place][name].ask("count_access", question="whoami")
+                counts = {what: counts[what] - before[what] for what in counts}
+            result.setdefault(place, {}).setdefault(name, {})[question] = {**figures, **counts}
+    return result
+
+
+def _asking_access(worker: Worker, question: str, batch: int) -> Callable[[], float]:
+    return lambda: float(worker.ask("access", question=question, batch=batch))
 
 
 # --- sign-in and refresh -----------------------------------------------------------------------------

@@ -7,12 +7,13 @@ from typing import Any
 
 from django.urls import include, path
 
+from benchmarks import access
 from benchmarks.setups import BY_NAME
 from benchmarks.views import SessionLogin, SessionLogout, WhoAmI
 
 _setup = BY_NAME[os.environ["BENCH_SETUP"]]
 
-urlpatterns: list[Any] = [path("whoami/", WhoAmI.as_view())]
+urlpatterns: list[Any] = [path("whoami/", WhoAmI.as_view()), *access.urls(_setup)]
 
 if _setup.kind == "session":
     urlpatterns += [path("login/", SessionLogin.as_view()), path("logout/", SessionLogout.as_view())]

@@ -27,6 +27,7 @@ class Visitor:
     cookies: dict[str, str] = field(default_factory=dict)
     authorization: str = ""
     refresh: str = ""
+    api_key: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -38,6 +39,8 @@ class Visitor:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         if self.authorization:
             headers["Authorization"] = self.authorization
+        if self.api_key:
+            headers["X-API-Key"] = self.api_key
         return headers
 
 
@@ -108,8 +111,7 @@ def _environ(method: str, path: str, visitor: Visitor | None = None, body: Any =
             "HTTP_ORIGIN": f"https://{_HOST}",
         }
     if visitor is not None:
-        names = {"Cookie": "HTTP_COOKIE", "Authorization": "HTTP_AUTHORIZATION"}
-        environ |= {names[name]: value for name, value in visitor.headers().items()}
+        environ |= {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in visitor.headers().items()}
         if "csrftoken" in visitor.cookies:
             environ["HTTP_X_CSRFTOKEN"] = visitor.cookies["csrftoken"]
     return environ
@@ -143,8 +145,12 @@ class Way:
     def sign_in(self, visitor: Visitor) -> None:
         self.keep(visitor, self.application.expect(self.login(visitor), *self.ok))
 
-    def get(self, visitor: Visitor) -> Environ:
-        return _environ("GET", "/whoami/", visitor)
+    def get(self, visitor: Visitor, path: str = "/whoami/") -> Environ:
+        return _environ("GET", path, visitor)
+
+    def program(self, key: str) -> Visitor:
+        """Who comes with an API key and nothing else."""
+        return Visitor("", authorization=f"Api-Key {key}")
 
     def elsewhere(self, visitor: Visitor) -> Visitor:
         return visitor
@@ -236,13 +242,16 @@ class OurWay(Way):
         }
         return Visitor(visitor.email, cookies=kept)
 
-    def get(self, visitor: Visitor) -> Environ:
-        return _environ("GET", "/whoami/", self.elsewhere(visitor))
+    def get(self, visitor: Visitor, path: str = "/whoami/") -> Environ:
+        return _environ("GET", path, self.elsewhere(visitor))
+
+    def program(self, key: str) -> Visitor:
+        return Visitor("", api_key=key)
 
     def elsewhere(self, visitor: Visitor) -> Visitor:
         """What a browser sends to the project's own paths: all but the refresh cookie, whose path is ours."""
         sent = {name: value for name, value in visitor.cookies.items() if not name.endswith("refresh")}
-        return Visitor(visitor.email, cookies=sent)
+        return Visitor(visitor.email, cookies=sent, api_key=visitor.api_key)
 
     def refresh(self, visitor: Visitor) -> Environ:
         return _environ("POST", "/api/auth/refresh/", visitor)

@@ -32,7 +32,7 @@ from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 from django.db import connection, connections
 
-from benchmarks import growth
+from benchmarks import access, growth
 from benchmarks.counting import counted
 from benchmarks.setups import BY_NAME, PASSWORD, SETUPS, USERS
 from benchmarks.ways import WAYS, Answer, Application, Environ, OurWay, Visitor
@@ -55,6 +55,7 @@ class Worker:
         self.refresher: Visitor | None = None
         self.devices: dict[str, Visitor] = {}
         self.turn = 0
+        self.api_key = ""
 
     # --- getting ready -------------------------------------------------------------------------------
 
@@ -116,6 +117,29 @@ class Worker:
         start = time.perf_counter_ns()
         answer = self.application.send(environ)
         return (time.perf_counter_ns() - start) / 1000, answer
+
+    # --- access --------------------------------------------------------------------------------------
+
+    def do_grant(self, objects: int) -> list[str]:
+        """Grant all that will be asked for to the one who will ask. Returns the questions that this set-up knows."""
+        self.api_key = access.grant(self.setup, email_of(self.setup.name, 0), objects=objects)
+        return list(access.views(self.setup))
+
+    def _access(self, question: str) -> Environ:
+        """`whoami` is the question without a question."""
+        if self.requester is None or time.monotonic() - self.requester[0] > _CREDENTIALS_LIVE:
+            self.requester = (time.monotonic(), self._fresh_visitor(0))
+        visitor = self.way.program(self.api_key) if question == "key" else self.requester[1]
+        return self.way.get(visitor, "/whoami/" if question == "whoami" else f"/may/{question}/")
+
+    def do_access(self, question: str, batch: int) -> float:
+        environ = self._access(question)
+        for _ in range(3):
+            self.application.expect(environ, 200)
+        return self._median([environ] * batch)
+
+    def do_count_access(self, question: str) -> dict[str, int]:
+        return self._counted(lambda: self.application.expect(self._access(question), 200))
 
     # --- sign-in -------------------------------------------------------------------------------------
 
@@ -183,7 +207,9 @@ class Worker:
         }
 
     def do_count(self, what: str) -> dict[str, int]:
-        step = self._steps()[what]
+        return self._counted(self._steps()[what])
+
+    def _counted(self, step: Callable[[], Any]) -> dict[str, int]:
         for _ in range(_SIGN_IN_USERS + 2):
             step()
         if "STATE_MAX_AGE" in self.setup.package:
