@@ -65,11 +65,6 @@ class _Judge:
     code: str = Forbidden.code
     message: str | None = None
 
-    @property
-    def judges_keys(self) -> bool:
-        """Tell whether its refusal of an API key says something of the key. Where not, its negation refuses as well."""
-        return True
-
     @abstractmethod
     def refusal(self, request: Request, view: Any) -> Refusal | None:
         """Judge, and touch nothing."""
@@ -110,6 +105,7 @@ class _Operator(_Judge):
 
 
 def _judge_keys(*operands: Any) -> bool:
+    """Tell whether a refusal of an API key says something of the key. Where not, its negation refuses as well."""
     return all(getattr(operand, "judges_keys", True) for operand in operands)
 
 
