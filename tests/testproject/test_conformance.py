@@ -61,10 +61,11 @@ def signed_in(demo: Demo, email: str) -> Caller:
     return found
 
 
-@pytest.fixture(scope="module")
-def editors(demo: Demo) -> tuple[Caller, Caller]:
-    """Two sessions, opened before the sign-ins of the runs have used up what an address may try."""
-    return signed_in(demo, "editor@example.com"), signed_in(demo, "editor@example.com")
+@pytest.fixture(scope="module", autouse=True)
+def callers(demo: Demo) -> tuple[Caller, str]:
+    """An editor's session and a program's key, before the runs use up what an address may try and an account have."""
+    made = signed_in(demo, "admin@example.com").post("api-keys/", name="for the suite", scopes=["reports:read"])
+    return signed_in(demo, "editor@example.com"), made.must_be(201).body["key"]
 
 
 def only(*names: str) -> list[str]:
@@ -106,8 +107,8 @@ def answered(demo: Demo, status: int) -> set[str]:
     return {re.sub(r"/[0-9a-f-]{36}/|/\d+/", "/…/", line) for line in lines}
 
 
-def test_who_is_signed_in_gets_what_is_documented(demo: Demo, editors: tuple[Caller, Caller]) -> None:
-    editor, _ = editors
+def test_who_is_signed_in_gets_what_is_documented(demo: Demo, callers: tuple[Caller, str]) -> None:
+    editor, _ = callers
     notes = [editor.post("/api/notes/", title=f"No. {number}").must_be(201).body["id"] for number in range(20)]
     keys = [editor.post("api-keys/", name=f"No. {number}").must_be(201).body["id"] for number in range(6)]
     known = {"id": notes, "key_id": keys}
@@ -120,11 +121,11 @@ def test_who_is_signed_in_gets_what_is_documented(demo: Demo, editors: tuple[Cal
     assert answered(demo, 204) >= {"DELETE /api/notes/…/", "DELETE /api/auth/api-keys/…/"}
 
 
-def test_who_signs_in_and_out_gets_what_is_documented(demo: Demo, editors: tuple[Caller, Caller]) -> None:
+def test_who_signs_in_and_out_gets_what_is_documented(demo: Demo, callers: tuple[Caller, str]) -> None:
     assert conforms(demo, caller(demo).headers(), *only(*OPEN)) == len(OPEN)
 
 
-def test_who_ends_sessions_gets_what_is_documented(demo: Demo, editors: tuple[Caller, Caller]) -> None:
+def test_who_ends_sessions_gets_what_is_documented(demo: Demo, callers: tuple[Caller, str]) -> None:
     other = signed_in(demo, "ana@example.com")
     assert conforms(demo, other.headers(), *only(*ENDING), "--phases", "examples,fuzzing") == len(ENDING)
 
@@ -133,12 +134,11 @@ def test_a_stranger_gets_what_is_documented(demo: Demo) -> None:
     assert conforms(demo, {}, "--phases", "examples,fuzzing") == 25
 
 
-def test_a_program_gets_what_is_documented(demo: Demo) -> None:
-    # Somebody else's key: of the editor's there may be as many by now as one may have.
-    made = signed_in(demo, "admin@example.com").post("api-keys/", name="for the suite", scopes=["reports:read"]).must_be(201)
-    assert conforms(demo, {"X-API-Key": made.body["key"]}, "--include-operation-id", "reports_list") == 1
+def test_a_program_gets_what_is_documented(demo: Demo, callers: tuple[Caller, str]) -> None:
+    _, key = callers
+    assert conforms(demo, {"X-API-Key": key}, "--include-operation-id", "reports_list") == 1
     # Everywhere else keys are refused.
-    assert conforms(demo, {"X-API-Key": made.body["key"]}, "--phases", "fuzzing") == 25
+    assert conforms(demo, {"X-API-Key": key}, "--phases", "fuzzing") == 25
 
 
 def test_the_schema_that_is_served_is_the_committed_one(demo: Demo) -> None:
