@@ -20,7 +20,7 @@ from cachetools.keys import typedkey
 SWEEP_SECONDS = 60.0
 
 _P = ParamSpec("_P")
-_R = TypeVar("_R", covariant=True)
+_R_co = TypeVar("_R_co", covariant=True)
 _logger = logging.getLogger("django_secure_auth.cache")
 _MISSING = object()
 
@@ -36,12 +36,12 @@ class CacheStats:
     maxsize: int
 
 
-class CachedFunction(Protocol[_P, _R]):
+class CachedFunction(Protocol[_P, _R_co]):
     """A function with a memory."""
 
-    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R_co: ...
 
-    def __get__(self, instance: Any, owner: Any = None) -> Callable[..., _R]: ...
+    def __get__(self, instance: Any, owner: Any = None) -> Callable[..., _R_co]: ...
 
     def stats(self) -> CacheStats:
         """What the memory has done since the start of the process."""
@@ -52,7 +52,7 @@ class CachedFunction(Protocol[_P, _R]):
 
 def cached(
     ttl: float | timedelta = 300, maxsize: int = 1000, *, timer: Callable[[], float] = time.monotonic
-) -> Callable[[Callable[_P, _R]], CachedFunction[_P, _R]]:
+) -> Callable[[Callable[_P, _R_co]], CachedFunction[_P, _R_co]]:
     """Remember what a function, sync or async, returns for its arguments: `ttl` seconds, the `maxsize` used last.
 
     Arguments are told apart by type too: `True` is not `1`. None is remembered, exceptions are not. An error of the
@@ -67,7 +67,7 @@ def cached(
     if not 0 < seconds < float("inf") or maxsize < 1:
         raise ValueError("ttl and maxsize are above 0, and bounded")
 
-    def decorate(function: Callable[_P, _R]) -> CachedFunction[_P, _R]:
+    def decorate(function: Callable[_P, _R_co]) -> CachedFunction[_P, _R_co]:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError("a generator yields its values once; return a list")
         store = _Store(seconds, maxsize, timer)
@@ -76,7 +76,7 @@ def cached(
         )
         functools.update_wrapper(wrapper, function)
         wrapper.stats, wrapper.clear = store.stats, store.clear
-        return cast("CachedFunction[_P, _R]", wrapper)
+        return cast("CachedFunction[_P, _R_co]", wrapper)
 
     return decorate
 
@@ -112,7 +112,7 @@ class _Store:
         _stores.add(self)
 
     def begin_anew(self) -> None:
-        """Start empty, with a free lock: in a child of fork() another thread may have held it in the middle of a change."""
+        """Start empty, with a free lock: at a fork() another thread may hold it in the middle of a change."""
         self._lock = threading.RLock()  # again by the same thread, when an `__eq__` or `__del__` comes back to us
         self._results: TTLCache[Hashable, Any] = TTLCache(self._maxsize, self._ttl, timer=self._timer)
 
@@ -162,7 +162,7 @@ class _Store:
 
     def stats(self) -> CacheStats:
         with self._lock:
-            return CacheStats(self._hits, self._misses, self._errors, self._results.currsize, self._maxsize)
+            return CacheStats(self._hits, self._misses, self._errors, len(self._results), self._maxsize)
 
 
 # --- one thread for all: it keeps no cache alive, and ends with the process ------------------------------------------
@@ -195,7 +195,7 @@ def _sweep_all() -> None:
 
 
 def _after_fork() -> None:
-    global _sweeper, _sweeper_lock, _stopped  # noqa: PLW0603  # a child has the memory of its parent, and none of its threads
+    global _sweeper, _sweeper_lock, _stopped  # a child has the memory of its parent, and none of its threads
     _sweeper, _sweeper_lock, _stopped = None, threading.Lock(), threading.Event()
     for store in list(_stores):
         store.begin_anew()

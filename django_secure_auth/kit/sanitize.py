@@ -13,6 +13,7 @@ from bleach.sanitizer import Cleaner
 
 MAX_LENGTH = 100_000
 MAX_TAGS = 5_000  # marks `<` in a text, and elements made of them in all rounds: html5lib takes about 50 µs for one
+MAX_MARKS = 20_000  # `&`, and `-` where there are comments: each is a step of the parser
 MAX_DEPTH = 50  # a misnested <b> is opened again in each paragraph after it: depth × paragraphs elements
 MAX_ATTRIBUTES = 20  # of one tag; html5lib compares each name with all before it
 _ROUNDS = 5
@@ -109,6 +110,8 @@ def clean_html(value: str, preset: str = "comment", max_length: int = MAX_LENGTH
     text = _CONTROL.sub("", value.replace("\r\n", "\n").replace("\r", "\n"))
     if text.count("<") > MAX_TAGS:
         raise HTMLRefused("Too many tags.")
+    if text.count("&") > MAX_MARKS or ("<!" in text and text.count("-") > MAX_MARKS):
+        raise HTMLRefused("Too many signs that mean something in HTML.")
     budget = _Budget()
     cleaner = _cleaner(rules, budget)
     # A tree, written down and read again, may be another tree: so it is done until nothing moves.

@@ -80,7 +80,7 @@ class IdentifierField(StrictCharField):
 
 
 class SanitizedHTMLField(StrictCharField):
-    """HTML of strangers in a serializer, cleaned by `kit.sanitize.clean_html`; what it refuses is a validation error."""
+    """HTML of strangers in a serializer, cleaned by `kit.sanitize.clean_html`; a refusal is a validation error."""
 
     def __init__(self, *, preset: str = "comment", **kwargs: Any) -> None:
         kwargs.setdefault("max_length", MAX_LENGTH)
@@ -90,7 +90,7 @@ class SanitizedHTMLField(StrictCharField):
     def to_internal_value(self, data: Any) -> str:
         value = super().to_internal_value(data)
         try:
-            cleaned = clean_html(value, self.preset, self.max_length)
+            cleaned = clean_html(value, self.preset, self.max_length or MAX_LENGTH)
         except HTMLRefused as refused:
             raise serializers.ValidationError(str(refused), code="html_refused") from None
         if value and not cleaned.strip() and not self.allow_blank:
@@ -104,6 +104,12 @@ class CleanableHTML:
 
     def __init__(self, preset: str, max_length: int) -> None:
         self.preset, self.max_length = preset, max_length
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CleanableHTML) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((self.preset, self.max_length))
 
     def __call__(self, value: str) -> None:
         try:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # tables of samples are read by columns
 """Hostile HTML, made from a grammar and a seed, and known vectors written down by hand."""
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def _attribute(rng: random.Random, depth: int) -> str:
     name = rng.choice(ATTRIBUTES)
     value = _url(rng) if rng.random() < 0.5 else rng.choice((*RUN, rng.choice(VECTORS), _markup(rng, depth + 2)))
     quote = rng.choice(('"', "'", "", "`", '"', "'"))
-    return f"{rng.choice(' /\n\t\f')}{name}={quote}{value}{rng.choice((quote, quote, quote, ''))}"
+    before = rng.choice(" /\n\t\f")
+    return f"{before}{name}={quote}{value}{rng.choice((quote, quote, quote, ''))}"
 
 
 def _markup(rng: random.Random, depth: int) -> str:
