@@ -65,7 +65,7 @@ def test_a_column_says_in_a_form_what_it_would_refuse() -> None:
         [],
         {"max_length": 10, "preset": "article"},
     )
-    assert SanitizedTextField(null=True).get_db_prep_save(None, None) is None
+    assert SanitizedTextField().get_db_prep_save(None, None) is None
     assert CleanableHTML("text", 5) == CleanableHTML("text", 5)
 
 
@@ -74,7 +74,7 @@ def test_an_empty_column_stays_null() -> None:
     class Row:
         body = None
 
-    field = SanitizedTextField(null=True)
+    field = SanitizedTextField()
     field.set_attributes_from_name("body")
     assert field.pre_save(Row(), True) is None  # type: ignore[arg-type]  # anything with the attribute
 
