@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils.deconstruct import deconstructible
+from django.utils.functional import cached_property
 from rest_framework import serializers
 
 from django_secure_auth.kit.identifiers import MAX_NAME, is_safe_identifier
+from django_secure_auth.kit.sanitize import MAX_LENGTH, HTMLRefused, clean_html
 
 MAX_PASSWORD_POINTS = 256
 
@@ -73,3 +77,85 @@ class IdentifierField(StrictCharField):
         kwargs.setdefault("max_length", MAX_NAME)
         super().__init__(**kwargs)
         self.validators.append(validate_identifier)
+
+
+class SanitizedHTMLField(StrictCharField):
+    """HTML of strangers in a serializer, cleaned by `kit.sanitize.clean_html`; a refusal is a validation error."""
+
+    def __init__(self, *, preset: str = "comment", **kwargs: Any) -> None:
+        kwargs.setdefault("max_length", MAX_LENGTH)
+        self.preset = preset
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        value = super().to_internal_value(data)
+        try:
+            cleaned = clean_html(value, self.preset, self.max_length or MAX_LENGTH)
+        except HTMLRefused as refused:
+            raise serializers.ValidationError(str(refused), code="html_refused") from None
+        if value and not cleaned.strip() and not self.allow_blank:
+            self.fail("blank")
+        return cleaned
+
+
+@deconstructible
+class CleanableHTML:
+    """A validator: refuses what `clean_html` refuses, so that forms and serializers say so before a save raises."""
+
+    def __init__(self, preset: str, max_length: int) -> None:
+        self.preset, self.max_length = preset, max_length
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CleanableHTML) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((self.preset, self.max_length))
+
+    def __call__(self, value: str) -> None:
+        try:
+            clean_html(value, self.preset, self.max_length)
+        except HTMLRefused as refused:
+            raise ValidationError(str(refused), code="html_refused") from None
+
+
+class _Clean(str):
+    """Cleaned in this save already."""
+
+    __slots__ = ()
+
+
+if TYPE_CHECKING:  # generic in the stubs only
+    _TextField = models.TextField[str, str]
+else:
+    _TextField = models.TextField
+
+
+class SanitizedTextField(_TextField):
+    """A model's column of HTML that is cleaned whenever it is written: save, bulk_create, update, admin.
+
+    Raises HTMLRefused, a ValueError, at a write that was not validated.
+    """
+
+    def __init__(self, *args: Any, preset: str = "comment", **kwargs: Any) -> None:
+        self.preset = preset
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> Any:
+        name, path, args, kwargs = super().deconstruct()
+        return name, path, args, {**kwargs, "preset": self.preset}
+
+    @cached_property
+    def validators(self) -> Any:
+        return [*super().validators, CleanableHTML(self.preset, self.max_length or MAX_LENGTH)]
+
+    def _cleaned(self, value: Any) -> Any:
+        return clean_html(value, self.preset, self.max_length or MAX_LENGTH) if isinstance(value, str) else value
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        value = self._cleaned(super().pre_save(model_instance, add))
+        setattr(model_instance, self.attname, value)
+        return _Clean(value) if isinstance(value, str) else value
+
+    def get_db_prep_save(self, value: Any, connection: Any) -> Any:
+        value = str(value) if isinstance(value, _Clean) else self._cleaned(value)
+        return super().get_db_prep_save(value, connection)

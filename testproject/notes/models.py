@@ -7,6 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from django_secure_auth.ownership.querysets import OwnedQuerySet
+from django_secure_auth.strict.fields import SanitizedTextField
 
 MAX_BODY = 10_000
 
@@ -16,7 +17,7 @@ class Note(models.Model):
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="notes")
     title = models.CharField(max_length=200)
-    body = models.TextField(max_length=MAX_BODY, blank=True)
+    body = SanitizedTextField(max_length=MAX_BODY, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     is_published = models.BooleanField(default=False)
 

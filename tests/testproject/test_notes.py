@@ -13,7 +13,6 @@ from django_secure_auth.models import Role
 from django_secure_auth.rbac.services import grant
 from django_secure_auth.testing import sign_in
 from testproject.notes.models import MAX_BODY, Note
-from testproject.notes.serializers import clean_body
 from tests.browser import Browser, code_of, make_user, named
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("testproject.urls")]
@@ -93,9 +92,6 @@ def test_a_body_is_stored_without_what_could_run(ana: tuple[Browser, Any]) -> No
     hostile = '<p onclick="x()">Hi <script>alert(1)</script><a href="javascript:x()">a</a><img src=x onerror=y></p>'
     ana[0].request("POST", NOTES, {"title": "x", "body": hostile})
     assert Note.objects.get().body == "<p>Hi alert(1)<a>a</a></p>"
-    assert clean_body('<a href="https://example.com" title="t">a</a> & <!-- c -->b') == (
-        '<a href="https://example.com" title="t">a</a> &amp; b'
-    )
 
 
 @pytest.mark.parametrize("body", ["x" * (MAX_BODY + 1), "&" * (MAX_BODY // 4)])

@@ -5,6 +5,8 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
+import django_secure_auth.strict.fields
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -19,7 +21,10 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("title", models.CharField(max_length=200)),
-                ("body", models.TextField(blank=True, max_length=10000)),
+                (
+                    "body",
+                    django_secure_auth.strict.fields.SanitizedTextField(blank=True, max_length=10000, preset="comment"),
+                ),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ("is_published", models.BooleanField(default=False)),
                 (
