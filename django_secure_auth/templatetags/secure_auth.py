@@ -16,6 +16,6 @@ def clean_html(value: object, preset: str = "comment") -> SafeString:
     """Show HTML of strangers, cleaned; what is refused is shown as text, since a page must not fail over it."""
     text = "" if value is None else str(value)
     try:
-        return mark_safe(sanitize.clean_html(text, preset))  # noqa: S308  # nosec B308,B703  # that is what cleaned it
+        return mark_safe(sanitize.clean_html(text, preset))  # nosec B308, B703  # noqa: S308  # it is cleaned
     except sanitize.HTMLRefused:
         return escape(text)

@@ -288,3 +288,15 @@ def test_it_survives_fork_and_ends_with_the_process() -> None:
     started = time.monotonic()
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], check=True, timeout=30)
     assert time.monotonic() - started < 20  # a thread that is joined would sleep for a minute
+
+
+def test_who_waited_for_the_start_of_the_sweep_starts_no_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_sweeper", None)
+    first = threading.Thread()
+    with cache._sweeper_lock:
+        waiting = threading.Thread(target=cache._start_sweeper)
+        waiting.start()
+        time.sleep(0.1)  # until it stands before the lock
+        monkeypatch.setattr(cache, "_sweeper", first)
+    waiting.join(10)
+    assert cache._sweeper is first
