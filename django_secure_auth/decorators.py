@@ -1,14 +1,15 @@
-"""`@requires(…)`: who may call a view, in one line above it, the same for every kind of view.
+"""`@requires(…)` and `@rate_limit(…)`: who may call a view, and how often, in one line above every kind of view.
 
-It denies whenever it does not know. A request passes when every question was asked and each was answered with True;
-a mistake in the declaration, an error and an answer that is neither True nor False are refusals too, told as defects.
+`requires` denies whenever it does not know. A request passes when every question was asked and each was answered with
+True; a mistake in the declaration, an error and an answer that is neither True nor False are refusals too, told as
+defects.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, TypeVar, cast
@@ -27,6 +28,7 @@ from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.exceptions import Forbidden, InternalError, SecureAuthError, Unauthenticated
 from django_secure_auth.problems import as_error, plain_problem_response, tell_defect
+from django_secure_auth.ratelimit.policy import Limit, Per, limit_of
 from django_secure_auth.rbac.permissions import holds_scope
 from django_secure_auth.rbac.services import has_role
 from django_secure_auth.request_scope import AnyRequest, Credentials, plain_request
@@ -39,6 +41,8 @@ MARK = "secure_auth_requires"
 """Attribute of a guarded view, method or class: the tuple of its rules, outermost first."""
 EXEMPT = "secure_auth_csrf_exempt"
 """Attribute of a guarded view: whether its host had exempted it from CSRF."""
+LIMITS = "secure_auth_limits"
+"""Attribute of a limited view, method or class: the tuple of its limits, outermost first."""
 _VARY = ("Cookie", "Authorization", "X-API-Key")  # or a cache, `cache_page` too, would hand the answer to anybody
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _TOLD = frozenset({Unauthenticated, Forbidden})  # an expired token or a failed CSRF check is no refusal of the rule's
@@ -122,11 +126,16 @@ class _Call:
 
 def _call_of(guarded: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, is_async: bool) -> _Call:
     """Find the request: the first argument of a function, the second of a method."""
+    place = _place_of_request(guarded, args)
+    owner = args[0] if place else guarded
+    return _Call(args[place], args[place + 1 :], kwargs, owner, is_async, getattr(guarded, EXEMPT))
+
+
+def _place_of_request(view: Any, args: tuple[Any, ...]) -> int:
     for place in (0, 1):
         if len(args) > place and isinstance(args[place], HttpRequest | Request):
-            owner = args[0] if place else guarded
-            return _Call(args[place], args[place + 1 :], kwargs, owner, is_async, getattr(guarded, EXEMPT))
-    raise ImproperlyConfigured(f"requires guards views; {_name_of(guarded)} was called without a request.")
+            return place
+    raise ImproperlyConfigured(f"This decorator is for views; {_name_of(view)} was called without a request.")
 
 
 def _is_somebody(user: Any) -> bool:
@@ -441,3 +450,117 @@ async def _dispatch_later(
 ) -> HttpResponseBase:
     refusal = await _turned_away_later(rule, call)
     return refusal if refusal is not None else _as_varying(await dispatch())
+
+
+# --- how often ---------------------------------------------------------------------------------------
+
+
+def rate_limit(
+    rate: str,
+    *,
+    per: Per = "ip",
+    methods: Iterable[str] | None = None,
+    name: str | None = None,
+    fail_open: bool = True,
+) -> Callable[[View], View]:
+    """Let each caller call a view so often and no more: `@rate_limit("5/min", per="user")`.
+
+    For function views, methods, view classes and DRF views, sync and async. It stacks: each limit has counters of its
+    own. `per` is `"ip"` (an IPv6 network of /64 is one), `"user"`, `"user_or_ip"`, `"api_key"`, or a function of the
+    request that names the caller, or returns None for one who is not counted. Views with one `name` share counters.
+
+    Exactly that many pass in a window, which slides, however many come at once. More is 429 `rate_limited`. While the
+    cache is away everybody passes, or with `fail_open=False` nobody: 503 `state_unavailable`.
+
+    Raises ImproperlyConfigured where it is written when the rate or anything else makes no sense.
+    """
+    limit = limit_of(rate, per=per, methods=methods, name=name, fail_open=fail_open)
+
+    def guard(view: View) -> View:
+        if isinstance(view, type):
+            _limit_class(limit, view)
+            return view
+        if not callable(view):
+            raise ImproperlyConfigured(f"rate_limit is for views, and {view!r} is none.")
+        if _is_drf(view) and limit.per != "ip":
+            raise ImproperlyConfigured(
+                f"Put rate_limit below @api_view or on the class of {_name_of(view)}: above it nobody is known yet."
+            )
+        return cast(View, _limited(limit, view))
+
+    return guard
+
+
+def _limited(limit: Limit, view: Callable[..., Any]) -> Callable[..., Any]:
+    name = _name_of(view)
+    limited: Any
+    if _is_async(view):
+
+        @wraps(view)
+        async def limited(*args: Any, **kwargs: Any) -> Any:
+            refusal = await sync_to_async(_held_up)(limit, args[_place_of_request(view, args)], name)
+            return refusal if refusal is not None else await view(*args, **kwargs)
+
+    else:
+
+        @wraps(view)
+        def limited(*args: Any, **kwargs: Any) -> Any:
+            refusal = _held_up(limit, args[_place_of_request(view, args)], name)
+            return refusal if refusal is not None else view(*args, **kwargs)
+
+    _note_limit(limited, limit, view)
+    return cast(Callable[..., Any], limited)
+
+
+def _held_up(limit: Limit, request: AnyRequest, view: str) -> HttpResponse | None:
+    """Return None when the request may pass, else the answer. Inside DRF the answer is raised, for its handler."""
+    try:
+        limit.count(request, view=view)
+    except SecureAuthError as error:
+        if isinstance(request, Request):
+            raise
+        return plain_problem_response(error, request)
+    return None
+
+
+def _note_limit(limited: Any, limit: Limit, view: Any) -> None:
+    setattr(limited, LIMITS, (limit, *getattr(view, LIMITS, ())))
+
+
+def _limit_class(limit: Limit, view_class: Any) -> None:
+    name = _name_of(view_class)
+    if issubclass(view_class, APIView):
+        check_throttles = view_class.check_throttles
+
+        @wraps(check_throttles)
+        def counted(self: APIView, request: Request) -> None:
+            limit.count(request, view=name)
+            check_throttles(self, request)
+
+        _note_limit(counted, limit, check_throttles)
+        view_class.check_throttles = counted
+    elif hasattr(view_class, "dispatch"):
+        _limit_dispatch(limit, view_class, name)
+    else:
+        raise ImproperlyConfigured(f"rate_limit is for views, and {view_class.__qualname__} has no dispatch().")
+
+
+def _limit_dispatch(limit: Limit, view_class: Any, name: str) -> None:
+    dispatch = view_class.dispatch
+
+    @wraps(dispatch)
+    def counted(self: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if self.view_is_async:  # a subclass decides whether it is
+            return _dispatch_when_counted(limit, request, name, partial(dispatch, self, request, *args, **kwargs))
+        refusal = _held_up(limit, request, name)
+        return refusal if refusal is not None else dispatch(self, request, *args, **kwargs)
+
+    _note_limit(counted, limit, dispatch)
+    view_class.dispatch = counted
+
+
+async def _dispatch_when_counted(
+    limit: Limit, request: HttpRequest, name: str, dispatch: Callable[[], Awaitable[HttpResponseBase]]
+) -> HttpResponseBase:
+    refusal = await sync_to_async(_held_up)(limit, request, name)
+    return refusal if refusal is not None else await dispatch()

@@ -39,6 +39,7 @@ from django_secure_auth.apikeys import policy as key_policy
 from django_secure_auth.apikeys.authentication import APIKeyAuthentication
 from django_secure_auth.apikeys.serializers import APIKeySerializer, MomentField, TextListField
 from django_secure_auth.conf import conf
+from django_secure_auth.decorators import LIMITS
 from django_secure_auth.decorators import MARK as REQUIRES
 from django_secure_auth.exceptions import SecureAuthError
 from django_secure_auth.kit.cookies import cookie_name
@@ -460,7 +461,8 @@ class AutoSchema(spectacular.AutoSchema):
             yield from (exceptions.Unauthenticated, exceptions.Forbidden)
         if query & _PAGING or any(one["in"] == "path" for one in parameters):
             yield exceptions.NotFound
-        if view.get_throttles():
+        limited = (getattr(view, name, None) for name in ("check_throttles", "dispatch", handler))
+        if view.get_throttles() or any(getattr(one, LIMITS, ()) for one in limited):
             yield exceptions.RateLimited
         if authenticators or not is_safe:
             yield exceptions.StateUnavailable

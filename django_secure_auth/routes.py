@@ -26,7 +26,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from django_secure_auth.conf import conf
-from django_secure_auth.decorators import EXEMPT, MARK, Rule
+from django_secure_auth.decorators import EXEMPT, LIMITS, MARK, Rule
 from django_secure_auth.tokens.authentication import JWTCookieAuthentication
 
 ANYONE, SIGNED_IN, STAFF = "anyone", "signed in", "staff"
@@ -203,7 +203,7 @@ def _way(
     plain = {"authentication": _plain_authentication(view, handler), "csrf": _plain_csrf(view, method)}
     return {
         "permission": tuple(dict.fromkeys(one.who for one in guards)),
-        "throttle": _names(throttles),
+        "throttle": (*_names(throttles), *_limits_of(view, handler)),
         "who": guard.who,
         "is_open": guard.admits_anyone is not False,
         "reason": _declaration(view, handler) if guard.admits_anyone is not False else "",
@@ -246,6 +246,14 @@ def _declaration(view: Any, handler: Any) -> str:
 def _is_drf(view: Any) -> bool:
     view_class = _class_of(view)
     return view_class is not None and issubclass(view_class, APIView)
+
+
+def _limits_of(view: Any, handler: Any) -> tuple[str, ...]:
+    """What `@rate_limit` counts before a view: around it, on its class, on the method."""
+    view_class = _class_of(view)
+    of_class = (getattr(view_class, name, None) for name in ("check_throttles", "dispatch"))
+    layers = (layer for one in (view, *of_class, handler) for layer in _layers(one))
+    return tuple(dict.fromkeys(str(limit) for layer in layers for limit in getattr(layer, LIMITS, ())))
 
 
 def _names(things: Iterable[Any]) -> tuple[str, ...]:

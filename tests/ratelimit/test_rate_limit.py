@@ -1,0 +1,292 @@
+"""`@rate_limit`: exactly so many pass, before any kind of view."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
+from django.urls import path
+from django.views import View
+from rest_framework.decorators import api_view, permission_classes
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+from rest_framework.viewsets import ViewSet
+
+from django_secure_auth.decorators import rate_limit
+from django_secure_auth.models import SecurityEvent
+from django_secure_auth.request_scope import Credentials
+from django_secure_auth.routes import routes
+
+pytestmark = pytest.mark.django_db
+
+
+def request(method: str = "GET", *, address: str = "192.0.2.1", user: Any = None, key: str = "") -> HttpRequest:
+    made = getattr(RequestFactory(), method.lower())("/here/", REMOTE_ADDR=address)
+    made.user = user or AnonymousUser()
+    if key:
+        made.META["HTTP_X_API_KEY"] = key
+        made.auth = Credentials(None, (), None, "api_key")  # type: ignore[arg-type]  # no time is asked for
+    return made  # type: ignore[no-any-return]  # of a factory without types
+
+
+def somebody(pk: int) -> Any:
+    return SimpleNamespace(pk=pk, is_authenticated=True, is_active=True)
+
+
+def ok(request: Any, **kwargs: Any) -> HttpResponse:
+    return HttpResponse("ok")
+
+
+async def later(request: Any) -> HttpResponse:
+    return HttpResponse("ok")
+
+
+def of_function() -> Callable[..., Any]:
+    return rate_limit("2/min")(ok)
+
+
+def of_async_function() -> Callable[..., Any]:
+    view = rate_limit("2/min")(later)
+    assert asyncio.iscoroutinefunction(view)
+    return lambda request: asyncio.run(view(request))  # type: ignore[arg-type]  # a coroutine it is
+
+
+def of_class() -> Callable[..., Any]:
+    @rate_limit("2/min")
+    class Page(View):
+        def get(self, request: HttpRequest) -> HttpResponse:
+            return ok(request)
+
+    return Page.as_view()
+
+
+def of_async_class() -> Callable[..., Any]:
+    @rate_limit("2/min")
+    class Page(View):
+        async def get(self, request: HttpRequest) -> HttpResponse:
+            return ok(request)
+
+    view: Any = Page.as_view()
+    return lambda request: asyncio.run(view(request))
+
+
+def of_method() -> Callable[..., Any]:
+    class Page(View):
+        @rate_limit("2/min")
+        def get(self, request: HttpRequest) -> HttpResponse:
+            return ok(request)
+
+    return Page.as_view()
+
+
+class Open(APIView):
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    def get(self, request: Request) -> Response:
+        return Response("ok")
+
+
+def of_drf_class() -> Callable[..., Any]:
+    return rate_limit("2/min")(type("Limited", (Open,), {})).as_view()
+
+
+def of_drf_method() -> Callable[..., Any]:
+    class Limited(Open):
+        @rate_limit("2/min")
+        def get(self, request: Request) -> Response:
+            return Response("ok")
+
+    return Limited.as_view()
+
+
+def of_action() -> Callable[..., Any]:
+    class Set(ViewSet):
+        authentication_classes = ()
+        permission_classes = (AllowAny,)
+
+        @rate_limit("2/min")
+        def list(self, request: Request) -> Response:
+            return Response("ok")
+
+    return Set.as_view({"get": "list"})
+
+
+def below_api_view() -> Callable[..., Any]:
+    return api_view(["GET"])(permission_classes([AllowAny])(rate_limit("2/min")(lambda request: Response("ok"))))
+
+
+def above_api_view() -> Callable[..., Any]:
+    return rate_limit("2/min")(api_view(["GET"])(permission_classes([AllowAny])(lambda request: Response("ok"))))
+
+
+KINDS = (
+    of_function, of_async_function, of_class, of_async_class, of_method, of_drf_class, of_drf_method, of_action,
+    below_api_view, above_api_view,
+)  # fmt: skip
+
+
+@pytest.mark.django_db(transaction=True)  # an async view asks from a thread of its own
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_so_many_pass_and_no_more_before_every_kind_of_view(kind: Callable[[], Callable[..., Any]]) -> None:
+    view = kind()
+    assert [view(request()).status_code for _ in range(4)] == [200, 200, 429, 429]
+    refused = view(request())
+    refused = refused.render() if hasattr(refused, "render") else refused
+    document = json.loads(refused.content)
+    assert (document["code"], refused.headers["Content-Type"]) == ("rate_limited", "application/problem+json")
+    assert 1 <= int(refused.headers["Retry-After"]) <= 120
+    assert refused.headers["RateLimit-Policy"] == '"view";q=2;w=60'
+    assert view(request(address="192.0.2.2")).status_code == 200
+    event = SecurityEvent.objects.get()  # once in a window
+    assert (event.event, event.details["endpoint"]) == ("excess_rate_limit_exceeded", "/here/")
+
+
+def passed(view: Any, *requests: HttpRequest) -> list[bool]:
+    return [view(one).status_code == 200 for one in requests]
+
+
+def test_limits_stack_and_each_has_counters_of_its_own() -> None:
+    """R16: several windows of one view do not share a counter."""
+    view = rate_limit("3/hour")(rate_limit("2/min", per="user")(ok))
+    ana, ben = somebody(1), somebody(2)
+    assert passed(view, request(user=ana), request(user=ana), request(user=ana)) == [True, True, False]
+    # The refused one had counted for the address.
+    assert passed(view, request(user=ben), request(user=ben, address="192.0.2.9")) == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("per", "same", "other"),
+    [
+        ("ip", {"address": "2001:db8::1"}, {"address": "2001:db8:0:1::1"}),
+        ("user", {"user": somebody(1)}, {"user": somebody(2)}),
+        ("user", {}, {"user": somebody(1)}),
+        ("user_or_ip", {"user": somebody(1)}, {"user": somebody(2)}),
+        ("user_or_ip", {}, {"address": "192.0.2.7"}),
+        ("api_key", {"key": "a", "user": somebody(1)}, {"key": "b", "user": somebody(1)}),
+        ("api_key", {"user": somebody(1)}, {"user": somebody(2)}),
+        (lambda request: request.META["REMOTE_ADDR"], {}, {"address": "192.0.2.7"}),
+    ],
+)
+def test_each_caller_is_counted_alone(per: Any, same: Any, other: Any) -> None:
+    view = rate_limit("1/min", per=per)(ok)
+    assert passed(view, request(**same), request(**same), request(**other)) == [True, False, True]
+
+
+def test_an_ipv6_network_is_one_caller_and_nobodys_budget_is_shared_by_who_is_signed_in() -> None:
+    view = rate_limit("1/min")(ok)
+    assert passed(view, request(address="2001:db8::1"), request(address="2001:db8::2")) == [True, False]
+    view = rate_limit("1/min", per="user", name="other")(ok)
+    assert passed(view, request(), request(address="192.0.2.8"), request(user=somebody(1))) == [True, False, True]
+
+
+def test_whom_the_function_does_not_name_is_not_counted_and_what_it_must_not_return_is_an_error() -> None:
+    view = rate_limit("1/min", per=lambda request: None)(ok)
+    assert passed(view, request(), request()) == [True, True]
+    wrong: Any = lambda request: 7  # noqa: E731  # one of the answers that are none
+    with pytest.raises(TypeError, match="not int"):
+        rate_limit("1/min", per=wrong)(ok)(request())
+
+
+def test_methods_that_are_not_named_are_not_counted() -> None:
+    view = rate_limit("1/min", methods=["POST"])(ok)
+    assert passed(view, request(), request(), request("POST"), request("POST")) == [True, True, True, False]
+    view = rate_limit("1/min", methods=["GET"], name="reading")(ok)
+    assert passed(view, request("HEAD"), request("GET"), request("POST")) == [True, False, True]
+    view = rate_limit("1/min", name="all-but-preflights")(ok)
+    assert passed(view, request("OPTIONS"), request("OPTIONS"), request("PUT"), request("DELETE")) == [
+        True, True, True, False,
+    ]  # fmt: skip
+
+
+def test_views_of_one_name_share_the_counters_and_others_do_not() -> None:
+    one, two = rate_limit("1/min", name="search")(ok), rate_limit("1/min", name="search")(ok)
+    assert passed(one, request()) == [True]
+    refused = two(request())
+    assert refused.status_code == 429
+    assert refused.headers["RateLimit"].startswith('"search";r=0')
+    assert passed(rate_limit("1/min")(ok), request()) == [True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rate": "10/5x"}, "not a rate"),
+        ({"rate": 10}, "not a rate"),
+        ({"rate": "0/min"}, "not a rate"),
+        ({"rate": "1/min", "per": "address"}, "per is one of ip, user, user_or_ip, api_key"),
+        ({"rate": "1/min", "methods": []}, "methods are some of"),
+        ({"rate": "1/min", "methods": "GET"}, "methods are some of"),
+        ({"rate": "1/min", "methods": ["get"]}, "methods are some of"),
+        ({"rate": "1/min", "name": 'a"b'}, "a name is"),
+        ({"rate": "1/min", "name": 7}, "a name is"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_where_it_is_written(arguments: Any, message: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=message):
+        rate_limit(**arguments)
+
+
+def test_what_is_no_view_is_refused() -> None:
+    limit: Any = rate_limit("1/min")
+    for thing in (7, type("Thing", (), {})):
+        with pytest.raises(ImproperlyConfigured, match="is for views"):
+            limit(thing)
+    with pytest.raises(ImproperlyConfigured, match="without a request"):
+        limit(lambda: None)()
+    # Nobody is signed in yet for a decorator outside of DRF: all would be one caller.
+    with pytest.raises(ImproperlyConfigured, match="below @api_view"):
+        rate_limit("1/min", per="user")(Open.as_view())
+
+
+def test_while_the_cache_is_away_everybody_passes_or_nobody_as_was_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(*_: Any) -> int:
+        raise ConnectionError
+
+    monkeypatch.setattr("django_secure_auth.ratelimit.services.take", away)
+    assert passed(rate_limit("1/min")(ok), request(), request()) == [True, True]
+    assert "cannot count" in caplog.text
+    closed = rate_limit("1/min", fail_open=False)(ok)(request())
+    assert (closed.status_code, json.loads(closed.content)["code"]) == (503, "state_unavailable")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_sixty_four_at_once_exactly_the_limit_passes() -> None:
+    view = rate_limit("10/hour")(ok)
+    with ThreadPoolExecutor(16) as pool:
+        statuses = list(pool.map(lambda _: view(request()).status_code, range(64)))
+    assert statuses.count(200) == 10
+
+
+class Listed(Open):
+    get = rate_limit("7/hour", per="user")(Open.get)
+
+
+urlpatterns = [
+    path("function/", rate_limit("5/min")(rate_limit("6/day")(ok))),
+    path("class/", rate_limit("8/min", per=somebody)(type("Counted", (Open,), {})).as_view()),
+    path("method/", Listed.as_view()),
+    path("plain/", rate_limit("9/min")(type("Page", (View,), {"get": ok})).as_view()),
+]
+
+
+def test_the_walk_over_the_urls_shows_the_limits() -> None:
+    assert {route.path: route.throttle for route in routes(__name__)} == {
+        "/function/": ("5/60s per ip", "6/86400s per ip"),
+        "/class/": ("8/60s per somebody",),
+        "/method/": ("7/3600s per user",),
+        "/plain/": ("9/60s per ip",),
+    }
