@@ -25,6 +25,7 @@ from rest_framework.viewsets import ViewSet
 
 from django_secure_auth.decorators import rate_limit
 from django_secure_auth.models import SecurityEvent
+from django_secure_auth.ratelimit.throttling import RateLimitThrottle
 from django_secure_auth.request_scope import Credentials
 from django_secure_auth.routes import routes
 
@@ -269,6 +270,42 @@ def test_of_sixty_four_at_once_exactly_the_limit_passes() -> None:
     with ThreadPoolExecutor(16) as pool:
         statuses = list(pool.map(lambda _: view(request()).status_code, range(64)))
     assert statuses.count(200) == 10
+
+
+# --- as a throttle of DRF's ---------------------------------------------------------------------------
+
+
+class Burst(RateLimitThrottle):
+    rate = "2/min"
+
+
+class Everywhere(RateLimitThrottle):
+    rate, name, per = "3/min", "everywhere", lambda request: request.META["REMOTE_ADDR"]
+
+
+def throttled(*classes: Any) -> Callable[..., Any]:
+    return type("Throttled", (Open,), {"throttle_classes": classes}).as_view()  # type: ignore[attr-defined]  # a view
+
+
+def test_a_throttle_counts_each_view_by_itself_unless_they_share_a_name() -> None:
+    """R15: and no parallel call slips in between, since it is the same counter."""
+    assert passed(throttled(Burst), *(request() for _ in range(3))) == [True, True, False]
+    one, two = throttled(Everywhere), type("Other", (Open,), {"throttle_classes": [Everywhere]}).as_view()  # type: ignore[attr-defined]  # as above
+    assert passed(one, request(), request(), request()) == [True, True, True]
+    refused = two(request()).render()
+    assert json.loads(refused.content)["code"] == "rate_limited"
+    assert refused.headers["RateLimit-Policy"] == '"everywhere";q=3;w=60'
+
+
+def test_a_throttle_that_makes_no_sense_is_refused() -> None:
+    with pytest.raises(ImproperlyConfigured, match="not a rate"):
+        type("Wrong", (RateLimitThrottle,), {"rate": "5/fortnight"})
+    with pytest.raises(ImproperlyConfigured, match="has no rate"):
+        RateLimitThrottle().allow_request(Request(request()), Open())
+    assert [str(RateLimitThrottle()), str(Burst())] == ["no rate", "2/60s per user_or_ip"]
+
+
+# --- shown ---------------------------------------------------------------------------------------------
 
 
 class Listed(Open):
