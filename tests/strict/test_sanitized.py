@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.template import engines
 from django.utils.safestring import SafeString
@@ -15,6 +14,7 @@ from django_secure_auth.kit.sanitize import HTMLRefused
 from django_secure_auth.strict.fields import CleanableHTML, SanitizedHTMLField, SanitizedTextField
 from django_secure_auth.templatetags.secure_auth import clean_html
 from testproject.notes.models import Note
+from tests.browser import make_user
 
 HOSTILE = "<b>a</b><script>x</script>"
 
@@ -43,7 +43,7 @@ def test_what_is_refused_is_a_validation_error(value: Any, kwargs: Any, message:
 
 @pytest.mark.django_db
 def test_a_column_is_cleaned_however_it_is_written() -> None:
-    owner = get_user_model()._default_manager.create(email="a@example.com")
+    owner = make_user("a@example.com")
     note = Note.objects.create(owner=owner, title="a", body=HOSTILE)
     assert note.body == "<b>a</b>x"
     Note.objects.bulk_create([Note(owner=owner, title="b", body=HOSTILE)])

@@ -10,12 +10,13 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.core.management import CommandError
+from django.core.management import CommandError, call_command
 from django.db.models import Count
 from django.test import Client
 
@@ -133,6 +134,14 @@ def test_the_tour_finds_every_step_as_promised_and_touches_nothing_of_ours(manag
     assert re.fullmatch(rf"All {len(STEPS)} steps are as promised \([0-9.]+ s\)\.", done.stdout.splitlines()[-1])
     assert done.stderr == ""
     assert not mine.exists()
+
+
+def test_a_password_that_begins_with_a_dash_is_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command.secrets, "token_urlsafe", lambda _: "-" * 16)
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "testproject.settings")
+    said = StringIO()
+    call_command(command.Command(stdout=said), tour=True)
+    assert said.getvalue().splitlines()[-1].startswith(f"All {len(STEPS)} steps")
 
 
 def test_the_tour_covers_the_whole_journey() -> None:

@@ -89,7 +89,8 @@ class Command(BaseCommand):
             log = Path(folder) / "server.log"
             password, port = secrets.token_urlsafe(12), free_port()
             environment = own_environment(Path(folder), mailbox)
-            command = [sys.executable, str(_MANAGE), "demo", "--port", str(port), "--password", password]
+            # With `=`: one in sixty-four passwords begins with a dash.
+            command = [sys.executable, str(_MANAGE), "demo", "--port", str(port), f"--password={password}"]
             with log.open("wb") as output:
                 server = subprocess.Popen(command, env=environment, stdout=output, stderr=output)  # noqa: S603  # our own command
             try:
