@@ -18,13 +18,14 @@ from django.core.cache.backends.db import DatabaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
-from django.core.checks import CheckMessage, Error, Warning
+from django.core.checks import CheckMessage
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.utils.encoding import force_bytes
 from django.utils.module_loading import import_string
 
 from django_secure_auth.accounts.serializers import identity_fields
 from django_secure_auth.conf import conf, declared, shared_keys
+from django_secure_auth.findings import error, warning
 from django_secure_auth.kit.keys import is_weak_secret
 from django_secure_auth.mail import uses_celery
 from django_secure_auth.ownership.policy import rule_of
@@ -40,14 +41,6 @@ ADMIN_SITE = "django_secure_auth.staff.admin.SecureAdminSite"  # a name: who has
 _MIN_SECRET = 32
 
 
-def _error(number: int, message: str, hint: str) -> Error:
-    return Error(message, hint=hint, id=f"secure_auth.E{number:03d}")
-
-
-def _warning(number: int, message: str, hint: str) -> Warning:
-    return Warning(message, hint=hint, id=f"secure_auth.W{number:03d}")
-
-
 def check_settings(**_: Any) -> list[CheckMessage]:
     """E001 to E002: misspelt and ill-typed settings."""
     found: list[CheckMessage] = []
@@ -55,18 +48,18 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     if configured is None:
         return found
     if not isinstance(configured, Mapping):
-        return [_error(2, "DJANGO_SECURE_AUTH must be a dict.", "Write DJANGO_SECURE_AUTH = {'OTP_POLICY': 'always'}.")]
+        return [error(2, "DJANGO_SECURE_AUTH must be a dict.", "Write DJANGO_SECURE_AUTH = {'OTP_POLICY': 'always'}.")]
     known = {setting.name: setting for setting in declared()}
     for name, value in configured.items():
         if name not in known:
             near = get_close_matches(str(name), known, n=1)
             guess = f"Did you mean {near[0]!r}? " if near else ""
             hint = f"{guess}The settings are: {', '.join(sorted(known))}."
-            found.append(_error(1, f"DJANGO_SECURE_AUTH has no setting {name!r}.", hint))
+            found.append(error(1, f"DJANGO_SECURE_AUTH has no setting {name!r}.", hint))
             continue
         complaint = known[name].judge(value)
         if complaint:
-            found.append(_error(2, f"DJANGO_SECURE_AUTH[{name!r}] {complaint}", known[name].text))
+            found.append(error(2, f"DJANGO_SECURE_AUTH[{name!r}] {complaint}", known[name].text))
     return found
 
 
@@ -87,7 +80,7 @@ def _cache(alias: str | None) -> BaseCache | None:
 def _find_combinations() -> Iterable[CheckMessage]:
     """E003 to E009, E013: settings that contradict each other or the project."""
     if not conf.COOKIE_SECURE and not django_settings.DEBUG:
-        yield _error(
+        yield error(
             3,
             "COOKIE_SECURE is False and DEBUG is off: session cookies would travel in clear.",
             "Serve over https and remove COOKIE_SECURE.",
@@ -101,28 +94,28 @@ def _find_combinations() -> Iterable[CheckMessage]:
     )
     for shorter, longer in pairs:
         if getattr(conf, shorter) > getattr(conf, longer):
-            yield _error(4, f"{shorter} is longer than {longer}.", f"Make {shorter} at most as long as {longer}.")
+            yield error(4, f"{shorter} is longer than {longer}.", f"Make {shorter} at most as long as {longer}.")
     for name in ("STATE_CACHE", "RATE_LIMIT_CACHE"):
         alias = getattr(conf, name)
         if alias is not None and alias not in django_settings.CACHES:
-            yield _error(
+            yield error(
                 5,
                 f"{name} names the cache {alias!r}, which CACHES does not have.",
                 "Add it to CACHES, or name another.",
             )
     if isinstance(_cache(conf.STATE_CACHE), LocMemCache):
-        yield _error(
+        yield error(
             6,
             "STATE_CACHE is a local-memory cache: each process has its own, and a revocation would reach one of them.",
             "Name a shared cache (Redis, Memcached, database), or leave STATE_CACHE unset.",
         )
     if isinstance(_cache(conf.RATE_LIMIT_CACHE), DummyCache):
-        yield _error(
+        yield error(
             7, "RATE_LIMIT_CACHE is a dummy cache, which counts nothing.", "Name a cache that keeps what it is told."
         )
     both = shared_keys(conf.SIGNING_KEYS or (), conf.ENCRYPTION_KEYS or ())
     if both:
-        yield _error(
+        yield error(
             13,
             f"SIGNING_KEYS and ENCRYPTION_KEYS hold the same key: {', '.join(both)}.",
             "Make another for one of them: a key has one purpose.",
@@ -135,14 +128,14 @@ def _find_user_model() -> Iterable[CheckMessage]:
     try:
         model._meta.get_field(model.get_email_field_name())
     except FieldDoesNotExist:
-        yield _error(
+        yield error(
             8,
             f"The user model {model._meta.label} has no e-mail field.",
             "Add one and name it in EMAIL_FIELD, or start from accounts.models.AbstractEmailUser.",
         )
     named = sorted(identity_fields(model).intersection(conf.PROFILE_FIELDS))
     if named:
-        yield _error(
+        yield error(
             9,
             f"PROFILE_FIELDS names what the users of {model._meta.label} are known by: {', '.join(named)}.",
             "Remove it: what somebody signs in with is no profile. The endpoint leaves it out.",
@@ -153,57 +146,57 @@ def _find_installation() -> Iterable[CheckMessage]:
     """E010 to E012, W010 to W014, W020: what the quick start installs."""
     middleware = list(django_settings.MIDDLEWARE)
     if MIDDLEWARE_IDLE not in middleware:
-        yield _error(
+        yield error(
             10,
             "IdleTimeoutMiddleware is not installed: Django sessions do not time out, and events of rolled-back "
             "requests are lost.",
             f"Add {MIDDLEWARE_IDLE!r} to MIDDLEWARE, after Django's authentication.",
         )
     elif MIDDLEWARE_AUTH in middleware and middleware.index(MIDDLEWARE_IDLE) < middleware.index(MIDDLEWARE_AUTH):
-        yield _error(
+        yield error(
             11,
             "IdleTimeoutMiddleware stands before Django's authentication.",
             "Move it behind AuthenticationMiddleware.",
         )
     if MIDDLEWARE_HEADERS not in middleware:
-        yield _warning(
+        yield warning(
             10, "SecurityHeadersMiddleware is not installed.", f"Put {MIDDLEWARE_HEADERS!r} first in MIDDLEWARE."
         )
     elif middleware[0] != MIDDLEWARE_HEADERS:
-        yield _warning(
+        yield warning(
             11,
             "SecurityHeadersMiddleware is not the first: answers of the middleware before it go without headers.",
             "Put it first in MIDDLEWARE.",
         )
     if MIDDLEWARE_CSRF not in middleware:
-        yield _error(
+        yield error(
             12,
             "CsrfViewMiddleware is not installed: no browser ever gets a CSRF token, so nobody can sign in.",
             f"Add {MIDDLEWARE_CSRF!r} to MIDDLEWARE.",
         )
     handler = getattr(django_settings, "REST_FRAMEWORK", {}).get("EXCEPTION_HANDLER")
     if handler != "django_secure_auth.problems.exception_handler":
-        yield _warning(
+        yield warning(
             12,
             "REST_FRAMEWORK['EXCEPTION_HANDLER'] is not ours: your own views answer errors in another shape.",
             "Set it to 'django_secure_auth.problems.exception_handler'.",
         )
     if not any(isinstance(backend, RoleBackend) for backend in get_backends()):
-        yield _warning(
+        yield warning(
             14,
             "RoleBackend is not installed: user.has_perm(), DRF's model permissions, templates and the admin do not "
             "see roles.",
             "Put 'django_secure_auth.rbac.backends.RoleBackend' first in AUTHENTICATION_BACKENDS.",
         )
     if apps.is_installed("django.contrib.admin") and not _admin_asks_for_codes():
-        yield _warning(
+        yield warning(
             13,
             "Staff sign in to Django's admin with a password alone.",
             "Replace 'django.contrib.admin' in INSTALLED_APPS by 'django_secure_auth.apps.SecureAdminConfig'.",
         )
     classes = getattr(django_settings, "REST_FRAMEWORK", {}).get("DEFAULT_AUTHENTICATION_CLASSES", ())
     if AUTH_API_KEY in classes:
-        yield _warning(
+        yield warning(
             20,
             "APIKeyAuthentication is a default authentication class: every view of the project takes API keys, also "
             "those that have no scope.",
@@ -222,7 +215,7 @@ def _find_owners() -> Iterable[CheckMessage]:
         try:
             rule_of(model)
         except ImproperlyConfigured as mistake:
-            yield _error(
+            yield error(
                 30,
                 str(mistake),
                 'Name foreign keys up to the user model, such as "owner" or "project__owner".',
@@ -232,7 +225,7 @@ def _find_owners() -> Iterable[CheckMessage]:
 def _find_production() -> Iterable[CheckMessage]:
     """W001 to W008, with `--deploy`: safe to try, not yet to serve."""
     if conf.SIGNING_KEYS is None or conf.ENCRYPTION_KEYS is None:
-        yield _warning(
+        yield warning(
             1,
             "Keys are derived from SECRET_KEY.",
             "`manage.py secure_auth_keys rotate`, and again with --encryption, prints a new key for SIGNING_KEYS and "
@@ -240,44 +233,44 @@ def _find_production() -> Iterable[CheckMessage]:
         )
     for secret in (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS):
         if len(secret) < _MIN_SECRET or is_weak_secret(force_bytes(secret)):
-            yield _warning(
+            yield warning(
                 2,
                 "SECRET_KEY or one of its fallbacks is short or well known.",
                 "Make one: `secrets.token_urlsafe(50)`.",
             )
             break
     if not uses_celery() or current_app.conf.task_always_eager:
-        yield _warning(
+        yield warning(
             3,
             "Mail is sent in process: a slow mail server holds up sign-in, and nothing is tried again.",
             "Configure a broker for Celery, or set MAIL_DELIVERY to 'inline' and silence this check.",
         )
     if isinstance(_cache(conf.RATE_LIMIT_CACHE), LocMemCache):
-        yield _warning(
+        yield warning(
             4,
             "RATE_LIMIT_CACHE is local memory: each worker process has limits of its own, and a few hundred other "
             "entries push a counter out.",
             "Name a shared cache, such as Redis.",
         )
     if isinstance(_cache(conf.RATE_LIMIT_CACHE), DatabaseCache | FileBasedCache):
-        yield _warning(
+        yield warning(
             8,
             "RATE_LIMIT_CACHE counts in two steps: parallel attempts can pass a limit.",
             "Name a cache whose increments are atomic, such as Redis or Memcached.",
         )
     if conf.BASE_URL is None:
-        yield _warning(5, "BASE_URL is not set: mails do not name your site.", "Set BASE_URL = 'https://example.com'.")
+        yield warning(5, "BASE_URL is not set: mails do not name your site.", "Set BASE_URL = 'https://example.com'.")
     if not conf.TRUSTED_PROXIES and "HTTP_X_FORWARDED_PROTO" in (
         getattr(django_settings, "SECURE_PROXY_SSL_HEADER", None) or ()
     ):
-        yield _warning(
+        yield warning(
             6,
             "The site is behind a proxy (SECURE_PROXY_SSL_HEADER), but TRUSTED_PROXIES is 0: every caller has the "
             "proxy's address, and shares its limits.",
             "Set TRUSTED_PROXIES to the proxies' networks.",
         )
     if conf.OTP_POLICY == "never":
-        yield _warning(
+        yield warning(
             7, "OTP_POLICY is 'never': a password alone signs in from any device.", "Use 'new_device' or 'always'."
         )
 
@@ -290,7 +283,7 @@ def _find_open_routes() -> Iterable[CheckMessage]:
     found = open_routes()
     if found:
         more = f", and {len(found) - _NAMED_AT_MOST} more" if len(found) > _NAMED_AT_MOST else ""
-        yield _warning(
+        yield warning(
             9,
             f"Open without a declaration: {'; '.join(map(str, found[:_NAMED_AT_MOST]))}{more}.",
             "Guard them, or name what is meant to be open in OPEN_ROUTES. `manage.py secure_auth_routes` shows all.",

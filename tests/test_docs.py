@@ -158,15 +158,16 @@ def test_events_are_documented_and_documented_events_exist() -> None:
 
 
 def check_ids() -> set[str]:
-    """The ids that checks.py can give, from its calls of `_error(number, …)` and `_warning(number, …)`."""
-    letters = {"_error": "E", "_warning": "W"}
+    """The ids that the package can give, from its calls of `error(number, …)` and `warning(number, …)`."""
+    letters = {"error": "E", "warning": "W"}
     found: set[str] = set()
-    for node in ast.walk(ast.parse((PACKAGE / "checks.py").read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in letters:
-            number = node.args[0]
-            assert isinstance(number, ast.Constant)
-            assert isinstance(number.value, int)
-            found.add(f"secure_auth.{letters[node.func.id]}{number.value:03d}")
+    for page in sorted(PACKAGE.rglob("checks.py")):
+        for node in ast.walk(ast.parse(page.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in letters:
+                number = node.args[0]
+                assert isinstance(number, ast.Constant)
+                assert isinstance(number.value, int)
+                found.add(f"secure_auth.{letters[node.func.id]}{number.value:03d}")
     return found
 
 
