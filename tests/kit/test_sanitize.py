@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import html
-import json
 import time
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from bleach.sanitizer import Cleaner
 from hypothesis import given
 from hypothesis import strategies as st
-from playwright.sync_api import Dialog, sync_playwright
 
 from django_secure_auth.kit import sanitize
 from django_secure_auth.kit.sanitize import MAX_ATTRIBUTES, MAX_LENGTH, PRESETS, HTMLRefused, clean_html, escape_html
@@ -39,6 +37,7 @@ def cleaned(text: str, preset: str) -> str | None:
         ("comment", "<br/>", "<br>"),
         ("comment", "<pre>\n\n\na</pre>", "<pre>\n\na</pre>"),
         ("comment", "a\r\nb\x0bc", "a\nbc"),
+        ("comment", "a\x80\x85\x9fb\ufdd0\ufffe\U0010ffffc\xa0d", "abc\xa0d"),
         ("article", "<h2>a</h2><table><tr><td colspan=2>b", "<h2>a</h2><table><tbody><tr><td colspan=\"2\">b</td></tr></tbody></table>"),
         ("article", "<td colspan=x>a", "a"),
         ("article", '<img src="http://x/"><img alt="a">', ""),
@@ -143,6 +142,7 @@ HOSTILE = {
     "attributes": "<a " + " ".join(f"x{i}" for i in range(16000)), "amp": "&" * N, "number": "&#" + "1" * (N - 2),
     "amp in attribute": '<a title="' + "&" * (N - 20) + '">', "comment": "<!--" + "-" * (N - 4), "entities": "&lt;" * (N // 4),
     "links": "<a href=https://x>" * 4000, "misnested": "<b><p></b>" * 1500, "declarations": "<!" * (N // 2), "space": " " * N,
+    "c1 controls": "\x85" * N, "noncharacters": "\ufffe\U0010ffff" * (N // 2), "controls in tags": "<p>\x9f</p>" * 2400,
     "unclosed": "<a title='" + "x" * (N - 20), "foreign": "<svg><math>" * 2000,
 }  # fmt: skip
 
@@ -167,94 +167,6 @@ def test_the_bounds_are_told() -> None:
     for text in ("&" * 20_001, "<!--" + "-" * 20_000):
         with pytest.raises(HTMLRefused, match="signs"):
             clean_html(text)
-
-
-# --- judged by a browser -----------------------------------------------------------------------------
-
-PAGE = "<!doctype html><body><script>window.hits=[];window.__xss=m=>hits.push('run '+m);"\
-    "for(const f of ['alert','prompt','confirm'])window[f]=()=>hits.push(f);"\
-    "addEventListener('securitypolicyviolation',e=>hits.push('csp '+e.violatedDirective+' '+e.blockedURI))</script>"  # fmt: skip
-JUDGE = """async (texts) => {
-  const bad = /^(script|style|svg|math|iframe|object|embed|form|input|base|meta|link|template|noscript|textarea|xmp|title)$/i;
-  const look = (root, text) => { for (const e of root.querySelectorAll('*')) {
-    if (bad.test(e.localName)) hits.push('element ' + e.localName + ' in ' + text);
-    for (const a of e.attributes) if (/^(on|style|srcdoc|action|formaction|xlink)/i.test(a.name)
-        || (a.name == 'href' && !/^(https?|mailto):|^[/#]/i.test(a.value))) hits.push('attribute ' + a.name + ' in ' + text);
-  }};
-  for (const text of texts) {
-    const div = document.createElement('div'); document.body.append(div);
-    div.innerHTML = text;
-    for (let i = 0; i < 3; i++) { look(div, text); div.innerHTML = div.innerHTML; }
-    for (const e of div.querySelectorAll('*')) for (const t of ['click', 'mouseover', 'focus', 'error', 'load'])
-      { e.addEventListener('click', x => x.preventDefault()); e.dispatchEvent(new Event(t, {cancelable: true})); }
-    div.remove();
-    const frame = document.createElement('iframe'); document.body.append(frame);
-    frame.contentWindow.__xss = window.__xss; frame.contentWindow.alert = window.alert;
-    frame.contentDocument.write('<!doctype html><body>' + text); frame.contentDocument.close();
-    look(frame.contentDocument.body, text); frame.remove();
-  }
-  await new Promise(r => setTimeout(r, 50));
-  return hits.splice(0);
-}"""
-
-
-def judged(chromium: str, texts: list[str]) -> list[str]:
-    """What Chromium found to run, to load or to leave, in these texts."""
-    hits: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        page = browser.new_page()
-
-        def answer(route: Any) -> None:
-            url = route.request.url
-            if url == "http://page.test/":
-                route.fulfill(body=PAGE, content_type="text/html")
-                return
-            if route.request.resource_type != "image" or not url.startswith("https://"):
-                hits.append(f"request {url}")
-            route.abort()
-
-        def on_dialog(dialog: Dialog) -> None:
-            hits.append("dialog")
-            dialog.dismiss()
-
-        page.route("**/*", answer)
-        page.on("dialog", on_dialog)
-        page.goto("http://page.test/")
-        for start in range(0, len(texts), 200):
-            hits += page.evaluate(JUDGE, texts[start : start + 200])
-        assert page.url == "http://page.test/"
-        browser.close()
-    return hits
-
-
-def outputs(count: int, *, seed: int) -> list[str]:
-    found: list[str] = []
-    for index, text in enumerate(inputs(count, seed=seed)):
-        result = cleaned(text, "article" if index % 3 else "comment")
-        found.append(escape_html(text) if result is None else result)
-    return found
-
-
-@pytest.mark.services
-def test_the_judge_finds_what_runs(chromium: str) -> None:
-    hits = json.dumps(judged(chromium, ["<img src=x onerror=__xss(1)>", "<a href='javascript:__xss(2)'>a</a>"]))
-    assert "run 1" in hits
-    assert "attribute href" in hits
-
-
-@pytest.mark.services
-@pytest.mark.control("ASVS-1.3.1")
-def test_nothing_runs_in_a_browser(chromium: str) -> None:
-    assert judged(chromium, outputs(600, seed=1)) == []
-
-
-@pytest.mark.services
-@pytest.mark.nightly
-def test_nothing_runs_in_a_browser_for_five_thousand_inputs(chromium: str) -> None:
-    assert judged(chromium, outputs(5_500, seed=2)) == []
 
 
 def test_text_of_the_text_preset_is_text() -> None:
