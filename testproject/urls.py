@@ -11,6 +11,7 @@ urlpatterns = [
     path("", demo_page, name="demo"),
     path("icon.svg", icon, name="icon"),
     path("favicon.ico", icon),  # what browsers ask for on the admin's pages
+    path(".well-known/", include("django_secure_auth.headers.urls")),
     path("admin/", admin.site.urls),
     path("api/auth/", include("django_secure_auth.urls")),
     path("api/", include("testproject.notes.urls")),

@@ -40,6 +40,12 @@ def new_key() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
 
 
+def passed_on() -> dict[str, str]:
+    """The environment of a program without anything that its settings read."""
+    passed = {name: value for name, value in os.environ.items() if name in _PASSED_ON or "COVERAGE" in name}
+    return {**passed, "PYTHONPATH": str(reachable.ROOT), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+
+
 class Program:
     """A server or worker in a process group of its own, with its output in a file."""
 
@@ -170,13 +176,9 @@ class Deployment:
         self.secret_key = f"real-parts-{secrets.token_urlsafe(48)}"
         self.signing_key = new_key()
         self.encryption_key = new_key()
-        passed = {name: value for name, value in os.environ.items() if name in _PASSED_ON or "COVERAGE" in name}
         parts = urlsplit(reachable.url_of("postgres"))
         self.env: dict[str, str] = {
-            **passed,
-            "PYTHONPATH": str(reachable.ROOT),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONUNBUFFERED": "1",
+            **passed_on(),
             "DJANGO_SETTINGS_MODULE": "testproject.settings",
             "DEBUG": "0",
             "SECRET_KEY": self.secret_key,
@@ -186,7 +188,7 @@ class Deployment:
             "ALLOWED_HOSTS": f"{HOST},127.0.0.1",
             "BASE_URL": f"https://{HOST}",
             "TRUSTED_PROXIES": "1",
-            "SECURE_SSL_REDIRECT": "1",
+            "HTTPS_ONLY": "1",
             "EMAIL_URL": f"smtp://127.0.0.1:{self.post.port}",
             "DEFAULT_FROM_EMAIL": "no-reply@example.com",
             "DATABASE_URL": urlunsplit(parts._replace(path=f"/{self.database}")),
