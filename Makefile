@@ -7,7 +7,7 @@
 #   ARGS="-k otp -x"    more arguments for pytest (test-fast) or for manage.py demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast nightly lint types format schema shapes bench lock audit matrix clean
+.PHONY: help demo test test-fast nightly lint types format schema shapes bench lock audit matrix observatory clean
 SHELL := /bin/bash
 
 VENV ?= .venv
@@ -16,7 +16,7 @@ UV_VERSION := 0.13.9
 export PYTHON VENV SERVICES SEED
 
 help:  ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@sed -n '3,7s/^#   /  /p' $(firstword $(MAKEFILE_LIST))
 
 demo:  ## the example project on 127.0.0.1:8000, with its users; TOUR=1: the whole journey, step by step, then the end
@@ -72,7 +72,12 @@ matrix:  ## tox: every Python and Django that is there, the minimum versions, no
 	@scripts/bootstrap dev
 	@scripts/matrix $(BIN)/python $(ARGS)
 
+observatory:  ## the MDN HTTP Observatory over the demo page and the API; needs Node.js 20 and npm
+	@scripts/bootstrap dev
+	@scripts/observatory install
+	@$(BIN)/python -m pytest -q -s tests/real/test_observatory.py $(ARGS)
+
 clean:  ## remove environments, caches and results
-	rm -rf .venv .venv-bench .venv-django61 build dist reports htmlcov .tox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-bench .venv-django61 .observatory build dist reports htmlcov .tox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	rm -f .coverage .coverage.* .venv.lock .venv-bench.lock .venv-django61.lock
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -21,13 +21,16 @@ _ICON = (
 
 
 @require_safe
+@ensure_csrf_cookie
 def demo_page(request: HttpRequest) -> HttpResponse:
     context = {
         "api": reverse("secure_auth:csrf").removesuffix("csrf/"),
         "debug": settings.DEBUG,
         "codes_in_console": settings.CODES_IN_CONSOLE,
     }
-    return render(request, "testproject/demo.html", context)
+    response = render(request, "testproject/demo.html", context)
+    response.headers["Cross-Origin-Embedder-Policy"] = "require-corp"  # it loads nothing from elsewhere
+    return response
 
 
 @require_safe
@@ -36,6 +39,7 @@ def api_docs(request: HttpRequest) -> HttpResponse:
     response = render(request, "testproject/docs.html")
     nonce = str(request.csp_nonce)  # type: ignore[attr-defined]  # SecurityHeadersMiddleware's
     response.headers["Content-Security-Policy"] = page_csp(nonce, trusted_types=_VIEWER_POLICIES)
+    response.headers["Cross-Origin-Embedder-Policy"] = "require-corp"
     return response
 
 
