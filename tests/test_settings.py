@@ -215,6 +215,12 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
         [["probe"], ("secure_auth:csrf", "/about/<str:page>/"), [], ()],
         ["probe", {"probe"}, {"probe": True}, [""], ["  "], [" probe"], ["probe", None], [5], None, True],
     ),
+    "PERMISSIONS_POLICY": (
+        [{"camera": "(self)"}, {"fullscreen": "*", "usb": '("https://a.example")'}, {}],
+        [[], {"camara": "()"}, {"camera": "self"}, {"camera": None}, {1: "()"}, None],
+    ),
+    "CROSS_ORIGIN_EMBEDDER_POLICY": (["require-corp", "credentialless", None], ["", "none", "unsafe-none", True]),
+    "CSP_REPORT_PATH": (["/csp/", "/a-b_c.d~e/", None], ["", "csp/", "/a b", "/a;b", "/a\nb", 5]),
     "HTTPS_ONLY": A_BOOL,
     "CROSS_SITE_CHECK": (["report", "off", "enforce"], ["Enforce", "on", "", None, True]),
     "SECURITY_TXT": (
@@ -225,6 +231,8 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "AUDIT_RETENTION": duration(DAY, 3650 * DAY),
 }  # fmt: skip
 
+# Of these a project names only what it changes.
+MERGED = {"RATE_LIMITS": DEFAULT_RATE_LIMITS, "PERMISSIONS_POLICY": Conf.PERMISSIONS_POLICY.default}
 NAMES = [setting.name for setting in declared()]
 
 
@@ -265,7 +273,7 @@ def test_overriding_a_setting_works_and_ends(name: str, value: Any) -> None:
     with override_settings(DJANGO_SECURE_AUTH={}):
         before = getattr(conf, name)
         with override_settings(DJANGO_SECURE_AUTH={name: value}):
-            expected = {**DEFAULT_RATE_LIMITS, **value} if name == "RATE_LIMITS" else value
+            expected = {**MERGED[name], **value} if name in MERGED else value
             assert getattr(conf, name) == expected
             assert check_settings() == []
         assert getattr(conf, name) == before

@@ -64,6 +64,9 @@ SESSION_EXPIRED = Event("session_expired", Kind.AUTH_SUCCESS, "A session of Djan
 SESSION_USE_AFTER_END = Event("session_use_after_expire", Kind.AUTH_FAILURE, "An ended session was used")
 CSRF_FAIL = Event("malicious_csrf", Kind.SUSPICIOUS_REQUEST, "A request failed the CSRF check", is_free=True)
 CROSS_SITE = Event("malicious_cors", Kind.SUSPICIOUS_REQUEST, "A page of another site sent a request", is_free=True)
+CSP_VIOLATION = Event(
+    "csp_violation", Kind.SUSPICIOUS_REQUEST, "A browser has blocked what a page was not allowed to do", is_free=True
+)
 SENT_IN_CLEAR = Event(
     "sensitive_in_clear", Kind.SUSPICIOUS_REQUEST, "What is meant for https was sent by plain http", is_free=True
 )
