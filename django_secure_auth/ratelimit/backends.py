@@ -58,6 +58,7 @@ class AtomicDatabaseCache(DatabaseCache):
 
     def __init__(self, table: str, params: dict[str, Any]) -> None:
         super().__init__(table, params)
+        self.table = table
         self.database: str | None = params.get("OPTIONS", {}).get("DATABASE")
 
     def alias(self) -> str:
@@ -179,9 +180,7 @@ class AtomicDatabaseCache(DatabaseCache):
         count, last_id = self._run(connection, statement, parameters, is_query=False)
         return count, last_id or 0
 
-    def _run(
-        self, connection: BaseDatabaseWrapper, statement: str, parameters: list[Any], *, is_query: bool
-    ) -> Any:
+    def _run(self, connection: BaseDatabaseWrapper, statement: str, parameters: list[Any], *, is_query: bool) -> Any:
         """Run one statement. Outside of a transaction again when it was the victim of others: a deadlock, a snapshot
         that was too old, a connection that had died. One that was lost on its way back counts twice, never not at all.
         """
@@ -197,7 +196,7 @@ class AtomicDatabaseCache(DatabaseCache):
         raise AssertionError("unreachable")
 
     def _quoted(self, connection: BaseDatabaseWrapper) -> str:
-        return connection.ops.quote_name(self._table)
+        return connection.ops.quote_name(self.table)
 
     def _written_form(self, value: Any) -> str:
         if type(value) is int and _COUNTER.fullmatch(str(value)):  # not True, which comes back as True
@@ -209,7 +208,7 @@ class AtomicDatabaseCache(DatabaseCache):
 
     def _moment(self, connection: BaseDatabaseWrapper, timestamp: float | None) -> Any:
         if timestamp is None:
-            moment = datetime.max.replace(microsecond=0)
+            moment = datetime(9999, 12, 31, 23, 59, 59)  # noqa: DTZ001  # as Django's own: "never", in no time zone
         else:
             moment = datetime.fromtimestamp(math.ceil(timestamp), tz=UTC if settings.USE_TZ else None)
         return connection.ops.adapt_datetimefield_value(moment)

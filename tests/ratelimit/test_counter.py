@@ -89,7 +89,7 @@ class Attempts:
     def passes(self) -> bool:
         counter = counter_for("otp", ("ana",), self.rate)
         count = take(self.cache, counter)
-        before = count_before(self.cache, counter)
+        before = count_before(self.cache, counter, now=self.now)
         if counter.has_room(count, before, now=self.now):
             return True
         put_back(self.cache, counter)

@@ -13,6 +13,7 @@ from django.test import Client
 
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.exceptions import RateLimited, StateUnavailable
+from django_secure_auth.kit.rate import Rate
 from django_secure_auth.ratelimit.services import LimitReached, Reservation, give_back, reserve
 
 AWAY = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
@@ -55,7 +56,7 @@ def test_each_one_has_its_own_budget() -> None:
 def test_a_limit_that_is_not_overridden_keeps_its_default() -> None:
     reservation = reserve("login_account", "ana")
     assert reservation is not None
-    assert (reservation.counter.rate.limit, reservation.counter.rate.seconds) == (10, 900)
+    assert [counter.rate for counter in reservation.counters] == [Rate(10, 900)]
 
 
 def test_hammering_neither_prolongs_a_block_nor_swallows_what_is_given_back() -> None:
@@ -139,7 +140,7 @@ def test_without_its_cache_a_limit_is_closed(caplog: pytest.LogCaptureFixture) -
 
 @pytest.mark.usefixtures("away")
 def test_without_its_cache_a_limit_that_only_guards_the_load_is_open() -> None:
-    assert reserve("refresh", "192.0.2.0/24", fail_open=True) is None
+    assert reserve("refresh", "192.0.2.0/24") is None
 
 
 @pytest.mark.usefixtures("away")
