@@ -132,9 +132,9 @@ def reserve_attempt(request: AnyRequest, identifier: str, *, device: str | None)
 
 # --- many accounts from many addresses ---------------------------------------------------------------
 #
-# Credential stuffing, where no account and no address reaches a limit of its own. Two traces are left: whoever tries one
-# password on every account leaves the password; whoever tries on each the one that has leaked leaves the failures of
-# the whole site. What is slowed are strangers. A browser that has signed in to the account before is counted by
+# Credential stuffing, where no account and no address reaches a limit of its own. Two traces are left: whoever tries
+# one password on every account leaves the password; whoever tries on each the one that has leaked leaves the failures
+# of the whole site. What is slowed are strangers. A browser that has signed in to the account before is counted by
 # neither, or an attacker could keep everybody out by noise.
 
 _STUFFING = "credential_stuffing"
