@@ -29,6 +29,8 @@ from django_secure_auth.findings import error, warning
 from django_secure_auth.kit.keys import is_weak_secret
 from django_secure_auth.mail import uses_celery
 from django_secure_auth.ownership.policy import rule_of
+from django_secure_auth.ratelimit.backends import AtomicDatabaseCache
+from django_secure_auth.ratelimit.checks import find_dangerous_limits, find_dangerous_policies
 from django_secure_auth.rbac.backends import RoleBackend
 from django_secure_auth.routes import open_routes
 
@@ -252,11 +254,12 @@ def _find_production() -> Iterable[CheckMessage]:
             "entries push a counter out.",
             "Name a shared cache, such as Redis.",
         )
-    if isinstance(_cache(conf.RATE_LIMIT_CACHE), DatabaseCache | FileBasedCache):
+    counts = _cache(conf.RATE_LIMIT_CACHE)
+    if isinstance(counts, DatabaseCache | FileBasedCache) and not isinstance(counts, AtomicDatabaseCache):
         yield warning(
             8,
             "RATE_LIMIT_CACHE counts in two steps: parallel attempts can pass a limit.",
-            "Name a cache whose increments are atomic, such as Redis or Memcached.",
+            "Name a cache whose increments are atomic: Redis, Memcached, or ratelimit.backends.AtomicDatabaseCache.",
         )
     if conf.BASE_URL is None:
         yield warning(5, "BASE_URL is not set: mails do not name your site.", "Set BASE_URL = 'https://example.com'.")
@@ -295,6 +298,8 @@ check_installation = _if_settings_hold(_find_installation)
 check_owners = _if_settings_hold(_find_owners)
 check_production = _if_settings_hold(_find_production)
 check_routes = _if_settings_hold(_find_open_routes)
+check_limits = _if_settings_hold(find_dangerous_limits)
+check_limit_policies = _if_settings_hold(find_dangerous_policies)
 
 run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
     (check_settings, False),
@@ -303,11 +308,15 @@ run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
     (check_owners, False),
     (check_production, True),
     (check_routes, True),
+    (check_limits, False),
+    (check_limit_policies, True),
 )
 
 __all__ = [
     "check_combinations",
     "check_installation",
+    "check_limit_policies",
+    "check_limits",
     "check_owners",
     "check_production",
     "check_routes",

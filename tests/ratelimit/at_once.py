@@ -26,8 +26,8 @@ def main(told: dict[str, Any]) -> None:
     from django.contrib.auth.models import AnonymousUser  # noqa: PLC0415
     from django.test import RequestFactory, override_settings  # noqa: PLC0415
 
-    from tests.ratelimit.views import closed, throttled  # noqa: PLC0415
     from tests.races.browser import in_threads, let_go  # noqa: PLC0415
+    from tests.ratelimit.views import closed, throttled  # noqa: PLC0415
 
     gate = threading.BoundedSemaphore(told["at_a_time"])
     views = [closed(told["rate"]), throttled(told["rate"])]

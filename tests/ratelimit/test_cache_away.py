@@ -85,9 +85,7 @@ def guess(browser: Browser) -> int:
 
 
 @pytest.mark.control("ASVS-16.5.3")
-def test_killed_under_load_the_policy_holds_and_an_event_tells(
-    server: Server, configure: Callable[..., None]
-) -> None:
+def test_killed_under_load_the_policy_holds_and_an_event_tells(server: Server, configure: Callable[..., None]) -> None:
     configure(RATE_LIMITS={"login_account": "40/15m", "login_address": "100000/15m"})
     make_user()
     is_dead, is_over = threading.Event(), threading.Event()

@@ -29,6 +29,7 @@ from django_secure_auth.models import SecurityEvent
 from django_secure_auth.ratelimit.throttling import RateLimitThrottle
 from django_secure_auth.request_scope import Credentials
 from django_secure_auth.routes import routes
+from tests.browser import Clock
 
 pytestmark = pytest.mark.django_db
 
@@ -167,6 +168,19 @@ def test_limits_stack_and_each_has_counters_of_its_own() -> None:
     assert passed(view, request(user=ben), request(user=ben, address="192.0.2.9")) == [False, True]
 
 
+def test_of_several_windows_each_holds_and_what_one_refuses_counts_in_none(clock: Clock) -> None:
+    view = rate_limit("2/min, 3/hour")(ok)
+    assert passed(view, *[request()] * 6) == [True, True, False, False, False, False]
+    clock.forward(seconds=125)  # had the four refused counted, the hour would be used up
+    assert passed(view, *[request()] * 2) == [True, False]
+    refused = view(request())
+    # Both refuse: who came back after a minute would come in vain.
+    assert refused.headers["RateLimit-Policy"] == '"view";q=3;w=3600'
+    assert int(refused.headers["Retry-After"]) > 120
+    told = [event.details["limit"] for event in SecurityEvent.objects.all()]
+    assert told == ["view", "view"]  # the first refusal of each window
+
+
 @pytest.mark.parametrize(
     ("per", "same", "other"),
     [
@@ -225,6 +239,12 @@ def test_views_of_one_name_share_the_counters_and_others_do_not() -> None:
     [
         ({"rate": "10/5x"}, "not a rate"),
         ({"rate": 10}, "not a rate"),
+        ({"rate": "5/min, 10/5x"}, "not a rate"),
+        ({"rate": "5/min,"}, "not a rate"),
+        ({"rate": ""}, "not a rate"),
+        ({"rate": "5/min, 10/min"}, "does not grow"),
+        ({"rate": "100/hour, 5/min"}, "does not grow"),
+        ({"rate": "5/min, 5/hour"}, "does not grow"),
         ({"rate": "0/min"}, "not a rate"),
         ({"rate": "1/min", "per": "address"}, "per is one of ip, user, user_or_ip, api_key"),
         ({"rate": "1/min", "methods": []}, "methods are some of"),
@@ -262,6 +282,22 @@ def test_while_the_cache_is_away_everybody_passes_or_nobody_as_was_said(
     assert "cannot count" in caplog.text
     closed = rate_limit("1/min", fail_open=False)(ok)(request())
     assert (closed.status_code, json.loads(closed.content)["code"]) == (503, "state_unavailable")
+    (event,) = SecurityEvent.objects.all()  # one in a minute, not one for each
+    assert (event.event, event.severity) == ("rate_limit_unavailable", "HIGH")
+    assert event.details == {"limit": "view", "policy": "open", "error": "ConnectionError"}
+
+
+def test_what_views_do_while_the_cache_is_away_is_a_setting_which_the_view_itself_overrules(
+    monkeypatch: pytest.MonkeyPatch, configure: Callable[..., None]
+) -> None:
+    def away(*_: Any) -> int:
+        raise ConnectionError
+
+    monkeypatch.setattr("django_secure_auth.ratelimit.services.take", away)
+    configure(RATE_LIMIT_WHEN_AWAY={"view": "closed"})
+    assert passed(rate_limit("1/min")(ok), request()) == [False]
+    assert passed(rate_limit("1/min", fail_open=True)(ok), request()) == [True]
+    assert throttled(Burst)(request()).status_code == 503
 
 
 @pytest.mark.django_db(transaction=True)

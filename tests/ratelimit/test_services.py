@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.cache import caches
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.exceptions import RateLimited, StateUnavailable
 from django_secure_auth.kit.rate import Rate
-from django_secure_auth.ratelimit.services import LimitReached, Reservation, give_back, reserve
+from django_secure_auth.ratelimit.services import LimitReached, Reservation, give_back, keep, reserve, reserve_member
 
 AWAY = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
 
@@ -131,6 +132,7 @@ def away(limits: Any) -> None:
 
 @pytest.mark.control("ASVS-16.5.3")
 @pytest.mark.usefixtures("away")
+@pytest.mark.django_db
 def test_without_its_cache_a_limit_is_closed(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR, logger="django_secure_auth"), pytest.raises(StateUnavailable):
         reserve("otp", "ana@example.com")
@@ -141,8 +143,73 @@ def test_without_its_cache_a_limit_is_closed(caplog: pytest.LogCaptureFixture) -
 
 
 @pytest.mark.usefixtures("away")
+@pytest.mark.django_db
 def test_without_its_cache_a_limit_that_only_guards_the_load_is_open() -> None:
     assert reserve("refresh", "192.0.2.0/24") is None
+
+
+@pytest.mark.usefixtures("away")
+@pytest.mark.django_db
+def test_what_is_done_without_the_cache_is_a_setting(configure: Callable[..., None]) -> None:
+    configure(RATE_LIMIT_WHEN_AWAY={"otp": "open", "refresh": "closed"})
+    assert reserve("otp", "ana") is None
+    with pytest.raises(StateUnavailable):
+        reserve("refresh", "192.0.2.0/24")
+    with pytest.raises(StateUnavailable):
+        reserve("login_account", "ana")  # what is not named stays as it was
+
+
+@pytest.mark.usefixtures("away")
+@pytest.mark.django_db
+def test_an_outage_is_an_event_once_a_minute_in_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = [1000.0, 1001.0, 1059.0, 1060.5, 1061.0]
+    for moment in moments:
+        monkeypatch.setattr(time, "monotonic", lambda moment=moment: moment)
+        reserve("refresh", "192.0.2.0/24")
+    events = SecurityEvent.objects.filter(event="rate_limit_unavailable")
+    assert [event.details["policy"] for event in events] == ["open", "open"]
+
+
+@pytest.mark.django_db
+def test_a_limit_of_members_counts_each_once(monkeypatch: pytest.MonkeyPatch, limits: Any) -> None:
+    request: Any = RequestFactory().post("/")
+
+    def member(name: str) -> Reservation | None:
+        return reserve_member("otp", "one", member=name, request=request, description="why")
+
+    for _ in range(5):
+        keep(member("ana"))
+    taken = member("ben")
+    keep(member("cleo"))
+    with pytest.raises(LimitReached):
+        member("dora")
+    assert member("ana") is None  # counted already
+    give_back(taken)
+    keep(member("dora"))
+    (event,) = SecurityEvent.objects.all()
+    assert (event.event, event.details["description"], event.details["limit"]) == ("suspicious_request", "why", "otp")
+    monkeypatch.setattr(time, "time", lambda: 1_800_000_200.5)
+    assert member("ana") is not None  # in another window anew
+
+
+@pytest.mark.django_db
+def test_a_limit_of_members_without_its_cache(
+    limits: Any, configure: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    request: Any = RequestFactory().post("/")
+    limits.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "other"}}
+    taken = reserve_member("otp", "one", member="ana", request=request, description="why")
+    limits.CACHES = {"default": AWAY}
+    with caplog.at_level(logging.WARNING, logger="django_secure_auth"):
+        keep(taken)
+    assert [entry.getMessage() for entry in caplog.records] == [
+        "A rate-limit member could not be remembered: ConnectionError"
+    ]
+    with pytest.raises(StateUnavailable):
+        reserve_member("otp", "one", member="ana", request=request, description="why")
+    configure(RATE_LIMIT_WHEN_AWAY={"otp": "open"})
+    assert reserve_member("otp", "one", member="ana", request=request, description="why") is None
+    keep(None)
 
 
 @pytest.mark.usefixtures("away")
