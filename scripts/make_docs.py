@@ -60,7 +60,8 @@ KINDS = {
     "_a_cookie_prefix": "ASCII letters, digits, `-`, `_`; at most 64, no `__…-` in front",
     "_a_policy": "`'new_device'`, `'always'`, `'never'` or a callable",
     "_proxies": "count from 0 to 50, or a list of networks",
-    "_rates": "dict of rates: `n/[k]s`, `m`, `h` or `d`",
+    "_rates": "dict of rates: `n/[k]s`, `m`, `h` or `d`, or several with commas",
+    "_when_away": "dict of `'open'` or `'closed'`",
     "_a_key_word": "2 to 16 of `a-z` and `0-9`, a letter first",
     "_a_key_word_or_none": "2 to 16 of `a-z` and `0-9`, a letter first; or None",
     "_scopes": "dict of scopes, each with a permission or None",
@@ -142,11 +143,13 @@ def settings_page() -> str:
             if group_of[setting.name] == key
         ]
         blocks += [f"## {title}", table(("setting", "type and bounds", "default", "what it does"), rows)]
-    limits = [(f"`{name}`", f"`{rate}`") for name, rate in conf_module.DEFAULT_RATE_LIMITS.items()]
+    when_away = conf_module.DEFAULT_WHEN_AWAY
+    limits = [(f"`{name}`", f"`{rate}`", when_away[name]) for name, rate in conf_module.DEFAULT_RATE_LIMITS.items()]
     blocks += [
         "## The limits of `RATE_LIMITS`",
-        table(("limit", "default"), limits),
-        "A project names only those that it changes. What each one counts: [ratelimit](ratelimit.md).",
+        table(("limit", "default", "`RATE_LIMIT_WHEN_AWAY`"), limits),
+        "While the cache is away, `api_key` (the rates of API keys) and `view` (limits of your own views) are open. A "
+        "project names only those that it changes. What each one counts: [ratelimit](ratelimit.md).",
         "Settings of features that are still to come (registration, password reset, notices, audit formats and "
         "seals) are not declared yet, and naming one is `secure_auth.E001`.",
     ]
@@ -154,7 +157,8 @@ def settings_page() -> str:
 
 
 def default_of(setting: Setting[Any]) -> str:
-    return "[see below](#the-limits-of-rate_limits)" if setting.name == "RATE_LIMITS" else as_code(setting.default)
+    below = setting.name in {"RATE_LIMITS", "RATE_LIMIT_WHEN_AWAY"}
+    return "[see below](#the-limits-of-rate_limits)" if below else as_code(setting.default)
 
 
 # -------------------------------------------------------------------------------------------------------------- events

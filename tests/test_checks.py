@@ -18,6 +18,8 @@ from django_secure_auth import checks
 from django_secure_auth.checks import (
     check_combinations,
     check_installation,
+    check_limit_policies,
+    check_limits,
     check_owners,
     check_production,
     check_routes,
@@ -95,6 +97,8 @@ def test_all_of_them_are_registered_and_those_of_production_wait_for_deploy() ->
         check_owners: False,
         check_production: True,
         check_routes: True,
+        check_limits: False,
+        check_limit_policies: True,
     }
     always: set[Any] = set(registry.registry.get_checks())
     deploying: set[Any] = set(registry.registry.get_checks(include_deployment_checks=True))

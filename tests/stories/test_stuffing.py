@@ -106,7 +106,7 @@ def test_one_password_in_two_forms_is_one(configure: Configure) -> None:
 
 
 def test_the_slowing_ends(configure: Configure, clock: Any) -> None:
-    """R14."""
+    """R14: a block always ends."""
     configure(RATE_LIMITS={"login_password": "1/15m"})
     spray(2)
     wait = int(stranger().login("victim-9@example.com", SPRAYED)["Retry-After"])
