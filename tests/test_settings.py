@@ -186,7 +186,10 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "MAIL_FROM": A_TEXT_OR_NONE,
     "RATE_LIMITS": (
         [{"otp": "1/s"}, {}, {"login_account": "5/min, 50/d", "refresh": "100/hour"}],
-        [{"otp": "10/5x"}, {"otp": 10}, {"otp": None}, {"otp": "5/min, 5/h"}, {"nonsense": "1/s"}, {1: "1/s"}, [], "10/15m", None],
+        [
+            {"otp": "10/5x"}, {"otp": 10}, {"otp": None}, {"otp": "5/min, 5/h"}, {"nonsense": "1/s"}, {1: "1/s"}, [],
+            "10/15m", None,
+        ],
     ),
     "RATE_LIMIT_CACHE": A_TEXT,
     "RATE_LIMIT_WHEN_AWAY": (
