@@ -27,7 +27,9 @@ from django.utils.timezone import now as utc_or_naive_now
 
 # A pickle in base64 begins with a letter, so that the two cannot be taken for one another.
 _COUNTER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
-_TRIES = 5
+_TRIES = 10
+_VICTIM_STATES = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected (PostgreSQL, appendix A)
+_VICTIM_OF_MYSQL = 1213  # ER_LOCK_DEADLOCK
 _CULL_EVERY, _CULL_AT_MOST = 100, 500
 _written = itertools.count(1)
 
@@ -181,19 +183,23 @@ class AtomicDatabaseCache(DatabaseCache):
         return count, last_id or 0
 
     def _run(self, connection: BaseDatabaseWrapper, statement: str, parameters: list[Any], *, is_query: bool) -> Any:
-        """Run one statement. Outside of a transaction again when it was the victim of others: a deadlock, a snapshot
-        that was too old, a connection that had died. One that was lost on its way back counts twice, never not at all.
+        """Run one statement. Outside of a transaction again when it was the victim of others, or when the connection
+        had died since its last use. A server that is away is asked once: whoever signs in waits for the answer.
         """
-        for tries_left in reversed(range(_TRIES)):
+        tries_left = _TRIES
+        while True:
             try:
                 with _savepoint(connection), connection.cursor() as cursor:
                     cursor.execute(statement, parameters)
                     return cursor.fetchall() if is_query else (cursor.rowcount, getattr(cursor, "lastrowid", 0))
-            except OperationalError:
+            except OperationalError as error:
+                tries_left -= 1
                 if connection.in_atomic_block or not tries_left:
                     raise
-                connection.close_if_unusable_or_obsolete()
-        raise AssertionError("unreachable")
+                if connection.connection is not None and not connection.is_usable():
+                    connection.close()
+                elif not _is_victim(error):
+                    raise
 
     def _quoted(self, connection: BaseDatabaseWrapper) -> str:
         return connection.ops.quote_name(self.table)
@@ -212,6 +218,11 @@ class AtomicDatabaseCache(DatabaseCache):
         else:
             moment = datetime.fromtimestamp(math.ceil(timestamp), tz=UTC if settings.USE_TZ else None)
         return connection.ops.adapt_datetimefield_value(moment)
+
+
+def _is_victim(error: OperationalError) -> bool:
+    """Whether others came first and the statement did nothing: a deadlock, or a snapshot that was too old."""
+    return getattr(error.__cause__, "sqlstate", None) in _VICTIM_STATES or error.args[:1] == (_VICTIM_OF_MYSQL,)
 
 
 def _savepoint(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:

@@ -11,8 +11,12 @@ import pytest
 from django.core.cache import caches
 from django.core.management import call_command
 from django.db import OperationalError, connection, connections, transaction
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from django.urls import path
 
 from django_secure_auth.audit.models import SecurityEvent
+from django_secure_auth.decorators import rate_limit
 from django_secure_auth.ratelimit import backends
 from django_secure_auth.ratelimit.backends import AtomicDatabaseCache
 from django_secure_auth.ratelimit.services import LimitReached, give_back, reserve
@@ -227,7 +231,7 @@ def test_housekeeping_that_fails_stops_nobody(cache: AtomicDatabaseCache, monkey
 
 
 class Refused(Exception):
-    pass
+    """A host's view that fails."""
 
 
 @pytest.fixture
@@ -243,6 +247,25 @@ def own_connection(cache: AtomicDatabaseCache, settings: Any, tmp_path: Path) ->
     yield
     own.close()
     del connections["limits"]
+
+
+def fails(request: HttpRequest) -> HttpResponse:
+    SecurityEvent.objects.create(event_type="x", event="x")
+    raise Refused
+
+
+urlpatterns = [path("fails/", rate_limit("2/d", name="fails")(fails))]
+
+
+@pytest.mark.usefixtures("own_connection")
+@pytest.mark.urls(__name__)
+def test_a_view_of_the_hosts_that_fails_under_atomic_requests_is_counted_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+    client = Client(raise_request_exception=False)
+    assert [client.get("/fails/").status_code for _ in range(4)] == [500, 500, 429, 429]
 
 
 @pytest.mark.usefixtures("own_connection")
@@ -282,29 +305,63 @@ def test_a_table_that_is_not_there_does_not_take_the_hosts_transaction_down(sett
             assert cursor.fetchone() == (1,)
 
 
-def test_the_victim_of_a_deadlock_tries_again_outside_of_a_transaction_only(
-    cache: AtomicDatabaseCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    failures = iter([OperationalError("deadlock")] * 2)
+def deadlock(*, sqlstate: str | None = None, number: int | None = None) -> OperationalError:
+    error = OperationalError(number, "deadlock") if number else OperationalError("deadlock")
+    cause = Exception()
+    cause.sqlstate = sqlstate  # type: ignore[attr-defined]  # psycopg's have it
+    error.__cause__ = cause
+    return error
+
+
+@pytest.fixture
+def failures(cache: AtomicDatabaseCache, monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
+    """What the next statements fail with."""
+    waiting: list[Exception] = []
     honest = connection.cursor
 
     def cursor(*arguments: Any) -> Any:
-        failure = next(failures, None)
-        if failure is not None:
-            raise failure
+        if waiting:
+            raise waiting.pop(0)
         return honest(*arguments)
 
     monkeypatch.setattr(connection, "cursor", cursor)
-    assert cache.add("key", 1) is True
-    failures = iter([OperationalError("deadlock")] * 5)
+    return waiting
+
+
+def test_the_victim_of_others_tries_again(cache: AtomicDatabaseCache, failures: list[Exception]) -> None:
+    cache.add("key", 1)
+    failures += [deadlock(sqlstate="40001"), deadlock(sqlstate="40P01"), deadlock(number=1213)]
+    assert cache.incr("key") == 2
+    failures += [deadlock(number=1213)] * 10
     with pytest.raises(OperationalError):
         cache.incr("key")
-    failures = iter(())
+    assert cache.incr("key") == 3
+
+
+def test_inside_a_transaction_nothing_is_tried_again(cache: AtomicDatabaseCache, failures: list[Exception]) -> None:
+    """The deadlock has ended it."""
     with transaction.atomic():
-        failures = iter([OperationalError("deadlock")])
+        failures.append(deadlock(sqlstate="40P01"))
         with pytest.raises(OperationalError):
-            cache.incr("key")
-        failures = iter(())
+            cache.add("key", 1)
+    assert cache.add("key", 1) is True
+
+
+def test_a_server_that_is_away_is_asked_once(cache: AtomicDatabaseCache, failures: list[Exception]) -> None:
+    """Ten attempts to connect would be ten times the wait."""
+    failures += [OperationalError("could not connect"), OperationalError("could not connect")]
+    with pytest.raises(OperationalError):
+        cache.add("key", 1)
+    assert len(failures) == 1
+
+
+def test_a_connection_that_died_since_its_last_use_is_replaced(
+    cache: AtomicDatabaseCache, failures: list[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that was started anew costs nobody a 503."""
+    cache.add("key", 1)
+    monkeypatch.setattr(connection, "is_usable", lambda: False)
+    failures.append(OperationalError("server closed the connection unexpectedly"))
     assert cache.incr("key") == 2
 
 
