@@ -353,6 +353,20 @@ def test_a_server_that_is_away_is_asked_once(cache: AtomicDatabaseCache, failure
     with pytest.raises(OperationalError):
         cache.add("key", 1)
     assert len(failures) == 1
+    failures.clear()
+
+
+@pytest.mark.database("postgresql")
+@pytest.mark.usefixtures("own_connection")
+def test_a_server_process_that_was_ended_costs_nobody_a_refusal() -> None:
+    own = caches["limits"]
+    own.add("key", 1)
+    with connections["limits"].cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (process,) = cursor.fetchone()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [process])
+    assert own.incr("key") == 2
 
 
 def test_a_connection_that_died_since_its_last_use_is_replaced(
