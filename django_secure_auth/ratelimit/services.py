@@ -71,15 +71,12 @@ def reserve_at(
     `details`. Raises LimitReached of the window that lasts longest, and StateUnavailable when the cache is away; with
     `fail_open`, or where RATE_LIMIT_WHEN_AWAY opens the limit, None is returned then.
     """
-    counters = tuple(counter_for(limit, parts, rate) for rate in rates)
-    now = time.time()
     try:
         cache = _cache()
-        waits = [_take(cache, counter, now) for counter in counters]
+        counters, waits = _take_each(cache, limit, parts, rates)
         if not any(waits):
             return Reservation(limit, counters)
-        for counter in (one for one, wait in zip(counters, waits, strict=True) if not wait):
-            put_back(cache, counter)
+        _put_back_passed(cache, counters, waits)
         wait, reached = max(zip(waits, counters, strict=True), key=itemgetter(0))
         is_first = cache.add(f"{reached.key}:told", 1, reached.lifetime)
     except Exception as error:  # each backend has its own: redis, pymemcache, a database's
@@ -89,6 +86,33 @@ def reserve_at(
         endpoint = plain_request(request).path if request is not None else ""
         record(event, request=request, user=user, endpoint=endpoint, limit=limit, **details)
     raise LimitReached(limit, reached.rate, wait=wait)
+
+
+_EDGES = 3
+
+
+def _take_each(
+    cache: BaseCache, limit: str, parts: tuple[str, ...], rates: Sequence[Rate]
+) -> tuple[tuple[Counter, ...], list[int]]:
+    """Count one attempt in the window of each rate, and return for each how long it has to wait.
+
+    An attempt that met the edge of a window under way is counted anew, in the next: whoever has looked at the window
+    before knows all that passed in it, and no burst around the edge slips between the two.
+    """
+    for _ in range(_EDGES):
+        counters = tuple(counter_for(limit, parts, rate) for rate in rates)
+        now = time.time()
+        waits = [_take(cache, counter, now) for counter in counters]
+        if time.time() < min(counter.over_at for counter in counters):
+            return counters, waits
+        _put_back_passed(cache, counters, waits)
+    raise ConnectionError("The rate-limit cache takes longer than a window lasts.")
+
+
+def _put_back_passed(cache: BaseCache, counters: tuple[Counter, ...], waits: list[int]) -> None:
+    for counter, wait in zip(counters, waits, strict=True):
+        if not wait:  # the others have put themselves back
+            put_back(cache, counter)
 
 
 def _take(cache: BaseCache, counter: Counter, now: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -25,7 +26,10 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
 from django_secure_auth.decorators import rate_limit
+from django_secure_auth.kit.client_ip import address_prefix
+from django_secure_auth.kit.rate import Rate
 from django_secure_auth.models import SecurityEvent
+from django_secure_auth.ratelimit.counter import counter_for
 from django_secure_auth.ratelimit.throttling import RateLimitThrottle
 from django_secure_auth.request_scope import Credentials
 from django_secure_auth.routes import routes
@@ -166,6 +170,18 @@ def test_limits_stack_and_each_has_counters_of_its_own() -> None:
     assert passed(view, request(user=ana), request(user=ana), request(user=ana)) == [True, True, False]
     # The refused one had counted for the address.
     assert passed(view, request(user=ben), request(user=ben, address="192.0.2.9")) == [False, True]
+
+
+def test_at_a_windows_edge_a_view_lets_nobody_have_the_limit_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = rate_limit("10/min", name="edge")(ok)
+    edge = counter_for("edge", ("edge", "ip", address_prefix("192.0.2.1")), Rate(10, 60)).over_at
+    monkeypatch.setattr(time, "time", lambda: edge - 0.01)
+    assert passed(view, *[request()] * 12).count(True) == 10
+    for second in (0.01, 1, 5.9):
+        monkeypatch.setattr(time, "time", lambda second=second: edge + second)
+        assert passed(view, *[request()] * 12).count(True) == 0
+    monkeypatch.setattr(time, "time", lambda: edge + 6.1)  # a tenth of the window has slid out
+    assert passed(view, *[request()] * 12).count(True) == 1
 
 
 def test_of_several_windows_each_holds_and_what_one_refuses_counts_in_none(clock: Clock) -> None:

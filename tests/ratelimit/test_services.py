@@ -15,6 +15,8 @@ from django.test import Client, RequestFactory
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.exceptions import RateLimited, StateUnavailable
 from django_secure_auth.kit.rate import Rate
+from django_secure_auth.ratelimit import services
+from django_secure_auth.ratelimit.counter import Counter, counter_for, take
 from django_secure_auth.ratelimit.services import LimitReached, Reservation, give_back, keep, reserve, reserve_member
 
 AWAY = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
@@ -120,6 +122,44 @@ def test_of_parallel_attempts_exactly_as_many_pass_as_the_limit_says() -> None:
     for thread in threads:
         thread.join()
     assert len(passed) == 3
+
+
+def test_an_attempt_that_meets_the_edge_under_way_is_counted_in_the_next_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or one that came before the edge would pass after others had looked at its window."""
+    edge = counter_for("otp", ("ana",), Rate(3, 60)).over_at
+    moment = edge - 0.001
+    monkeypatch.setattr(time, "time", lambda: moment)
+
+    def slow(cache: Any, counter: Counter) -> int:
+        nonlocal moment
+        number = take(cache, counter)
+        moment += jump
+        return number
+
+    monkeypatch.setattr(services, "take", slow)
+    jump = 0.002
+    taken = reserve("otp", "ana")
+    assert taken is not None
+    assert [counter.over_at for counter in taken.counters] == [edge + 60]
+    assert caches["default"].get(taken.counters[0].key_before) == 0
+    assert caches["default"].get(taken.counters[0].key) == 1
+
+
+@pytest.mark.django_db
+def test_a_cache_that_takes_longer_than_a_window_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = 1_800_000_000.5
+    monkeypatch.setattr(time, "time", lambda: moment)
+
+    def slow(cache: Any, counter: Counter) -> int:
+        nonlocal moment
+        moment += 61
+        return take(cache, counter)
+
+    monkeypatch.setattr(services, "take", slow)
+    with pytest.raises(StateUnavailable):
+        reserve("otp", "ana")
 
 
 # --- without a cache ---------------------------------------------------------------------------------
