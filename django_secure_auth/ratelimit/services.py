@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from operator import itemgetter
 from typing import Any
 
@@ -76,7 +77,6 @@ def reserve_at(
         counters, waits = _take_each(cache, limit, parts, rates)
         if not any(waits):
             return Reservation(limit, counters)
-        _put_back_passed(cache, counters, waits)
         wait, reached = max(zip(waits, counters, strict=True), key=itemgetter(0))
         is_first = cache.add(f"{reached.key}:told", 1, reached.lifetime)
     except Exception as error:  # each backend has its own: redis, pymemcache, a database's
@@ -96,23 +96,23 @@ def _take_each(
 ) -> tuple[tuple[Counter, ...], list[int]]:
     """Count one attempt in the window of each rate, and return for each how long it has to wait.
 
-    An attempt that met the edge of a window under way is counted anew, in the next: whoever has looked at the window
-    before knows all that passed in it, and no burst around the edge slips between the two.
+    What one window refuses is counted in none, and does not touch those after it for a moment: who has room there must
+    find it. An attempt that met the edge of a window under way is counted anew, in the next: whoever has looked at the
+    window before knows all that passed in it, and no burst around the edge slips between the two.
     """
     for _ in range(_EDGES):
         counters = tuple(counter_for(limit, parts, rate) for rate in rates)
         now = time.time()
-        waits = [_take(cache, counter, now) for counter in counters]
-        if time.time() < min(counter.over_at for counter in counters):
+        waits: list[int] = []
+        for counter in counters:
+            waits.append((_wait_now if any(waits) else _take)(cache, counter, now))
+        is_edge = time.time() >= min(counter.over_at for counter in counters)
+        if is_edge or any(waits):
+            for counter, _ in takewhile(lambda one: not one[1], zip(counters, waits, strict=True)):
+                put_back(cache, counter)
+        if not is_edge:
             return counters, waits
-        _put_back_passed(cache, counters, waits)
     raise ConnectionError("The rate-limit cache takes longer than a window lasts.")
-
-
-def _put_back_passed(cache: BaseCache, counters: tuple[Counter, ...], waits: list[int]) -> None:
-    for counter, wait in zip(counters, waits, strict=True):
-        if not wait:  # the others have put themselves back
-            put_back(cache, counter)
 
 
 def _take(cache: BaseCache, counter: Counter, now: float) -> int:
@@ -123,6 +123,14 @@ def _take(cache: BaseCache, counter: Counter, now: float) -> int:
         return 0
     put_back(cache, counter)
     return counter.wait(count - 1, before, now=now)
+
+
+def _wait_now(cache: BaseCache, counter: Counter, now: float) -> int:
+    """Return what `_take` would, and count nothing."""
+    found = cache.get(counter.key)
+    count = found if isinstance(found, int) else 0
+    before = count_before(cache, counter, now=now)
+    return 0 if counter.has_room(count + 1, before, now=now) else counter.wait(count, before, now=now)
 
 
 def watch(limit: str, *parts: str, request: AnyRequest, description: str) -> tuple[Reservation | None, bool]:

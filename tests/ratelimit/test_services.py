@@ -17,7 +17,15 @@ from django_secure_auth.exceptions import RateLimited, StateUnavailable
 from django_secure_auth.kit.rate import Rate
 from django_secure_auth.ratelimit import services
 from django_secure_auth.ratelimit.counter import Counter, counter_for, take
-from django_secure_auth.ratelimit.services import LimitReached, Reservation, give_back, keep, reserve, reserve_member
+from django_secure_auth.ratelimit.services import (
+    LimitReached,
+    Reservation,
+    give_back,
+    keep,
+    reserve,
+    reserve_at,
+    reserve_member,
+)
 
 AWAY = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
 
@@ -160,6 +168,26 @@ def test_a_cache_that_takes_longer_than_a_window_is_away(monkeypatch: pytest.Mon
     monkeypatch.setattr(services, "take", slow)
     with pytest.raises(StateUnavailable):
         reserve("otp", "ana")
+
+
+@pytest.mark.django_db
+def test_what_the_first_window_refuses_does_not_touch_the_second_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many at once, those that have room in the first would find the second full of those that have none."""
+    rates = Rate.parse_several("2/h, 3/d")
+    touched: list[int] = []
+
+    def spied(cache: Any, counter: Counter) -> int:
+        touched.append(counter.rate.limit)
+        return take(cache, counter)
+
+    monkeypatch.setattr(services, "take", spied)
+    for _ in range(2):
+        reserve_at(rates, "otp", "ana")
+    assert touched == [2, 3, 2, 3]
+    with pytest.raises(LimitReached) as caught:
+        reserve_at(rates, "otp", "ana")
+    assert touched[4:] == [2]
+    assert caught.value.headers["RateLimit-Policy"] == '"otp";q=2;w=3600'
 
 
 # --- without a cache ---------------------------------------------------------------------------------
