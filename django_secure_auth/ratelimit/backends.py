@@ -240,4 +240,4 @@ def _places(values: list[Any]) -> str:
 def _read(stored: str) -> Any:
     if _COUNTER.fullmatch(stored):
         return int(stored)
-    return pickle.loads(base64.b64decode(stored.encode("ascii")))  # noqa: S301  # written by us or by Django's own
+    return pickle.loads(base64.b64decode(stored.encode("ascii"), validate=True))  # noqa: S301  # written by us or by Django's own
