@@ -20,6 +20,7 @@ from django_secure_auth.decorators import rate_limit
 from django_secure_auth.ratelimit import backends
 from django_secure_auth.ratelimit.backends import AtomicDatabaseCache
 from django_secure_auth.ratelimit.services import LimitReached, give_back, reserve
+from tests.browser import Browser, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -247,6 +248,20 @@ def own_connection(cache: AtomicDatabaseCache, settings: Any, tmp_path: Path) ->
     yield
     own.close()
     del connections["limits"]
+
+
+@pytest.mark.usefixtures("cache")
+def test_sign_ins_are_counted_in_the_table_with_atomic_requests_too(
+    browser: Browser, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Our own views are not atomic: they need no connection of their own."""
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+    configure(RATE_LIMITS={"login_account": "2/15m"})
+    make_user()
+    assert [browser.login(password="wrong").status_code for _ in range(3)] == [401, 401, 429]
+    make_user("ben@example.com")
+    assert [browser.login("ben@example.com").status_code for _ in range(4)] == [202] * 4  # each is given back
 
 
 def fails(request: HttpRequest) -> HttpResponse:
