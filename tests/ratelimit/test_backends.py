@@ -12,8 +12,9 @@ from django.core.cache import caches
 from django.core.management import call_command
 from django.db import OperationalError, connection, connections, transaction
 from django.http import HttpRequest, HttpResponse
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import path
+from django_ratelimit.core import is_ratelimited
 
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.decorators import rate_limit
@@ -185,6 +186,16 @@ def test_exactly_the_limit_passes(cache: AtomicDatabaseCache) -> None:
 
     assert sum(at_once(attempt, 32)) == 10
     assert not attempt()
+
+
+def test_django_ratelimit_itself_is_exact_on_it(cache: AtomicDatabaseCache, settings: Any) -> None:
+    settings.RATELIMIT_USE_CACHE = "limits"
+
+    def is_refused() -> bool:
+        request = RequestFactory().get("/")
+        return bool(is_ratelimited(request, group="one", key="ip", rate="10/d", increment=True))
+
+    assert at_once(is_refused, 32).count(False) == 10
 
 
 def test_what_is_given_back_is_there_again(cache: AtomicDatabaseCache) -> None:

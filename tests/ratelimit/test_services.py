@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
+from django.db import connections
 from django.test import Client, RequestFactory
+from hypothesis import given
+from hypothesis import strategies as st
 
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.exceptions import RateLimited, StateUnavailable
 from django_secure_auth.kit.rate import Rate
+from django_secure_auth.ratelimit import counter as counter_module
 from django_secure_auth.ratelimit import services
 from django_secure_auth.ratelimit.counter import Counter, counter_for, take
 from django_secure_auth.ratelimit.services import (
@@ -188,6 +192,52 @@ def test_what_the_first_window_refuses_does_not_touch_the_second_for_a_moment(mo
         reserve_at(rates, "otp", "ana")
     assert touched[4:] == [2]
     assert caught.value.headers["RateLimit-Policy"] == '"otp";q=2;w=3600'
+
+
+@given(st.lists(st.floats(0, 40, allow_nan=False), min_size=1, max_size=80))
+def test_who_waits_as_long_as_several_windows_say_passes_and_each_of_them_holds(pauses: list[float]) -> None:
+    """R14: and at most N * (1 + T/W) pass in any T, for each window."""
+    rates = Rate.parse_several("3/min, 7/5min, 20/h")
+    now, passed = 1_800_000_000.5, []
+    caches["default"].clear()
+    counter_module._over.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: now)
+        patch.setattr(services, "record", lambda *_, **__: None)
+        for pause in pauses:
+            now += pause
+            try:
+                reserve_at(rates, "otp", "ana")
+            except LimitReached as refusal:
+                now += int(refusal.headers["Retry-After"])
+                reserve_at(rates, "otp", "ana")
+            passed.append(now)
+    for rate in rates:
+        for first, begin in enumerate(passed):
+            for number, moment in enumerate(passed[first:], start=1):
+                assert number <= rate.limit * (1 + (moment - begin) / rate.seconds) + 1e-6
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_members_at_once_exactly_as_many_pass_as_the_limit_says() -> None:
+    request: Any = RequestFactory().post("/")
+    barrier, passed = threading.Barrier(32), []
+
+    def attempt(number: int) -> None:
+        barrier.wait()
+        try:
+            passed.append(reserve_member("otp", "one", member=f"m{number}", request=request, description="why"))
+        except LimitReached:
+            pass
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=attempt, args=(number,)) for number in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(passed) == 3
 
 
 # --- without a cache ---------------------------------------------------------------------------------
