@@ -32,6 +32,8 @@ from django_secure_auth.headers.policy import changes_of
 from django_secure_auth.kit.keys import is_weak_secret
 from django_secure_auth.mail import uses_celery
 from django_secure_auth.ownership.policy import rule_of
+from django_secure_auth.ratelimit.backends import AtomicDatabaseCache
+from django_secure_auth.ratelimit.checks import find_dangerous_limits, find_dangerous_policies
 from django_secure_auth.rbac.backends import RoleBackend
 from django_secure_auth.routes import open_routes, views
 
@@ -255,11 +257,12 @@ def _find_production() -> Iterable[CheckMessage]:
             "entries push a counter out.",
             "Name a shared cache, such as Redis.",
         )
-    if isinstance(_cache(conf.RATE_LIMIT_CACHE), DatabaseCache | FileBasedCache):
+    counts = _cache(conf.RATE_LIMIT_CACHE)
+    if isinstance(counts, DatabaseCache | FileBasedCache) and not isinstance(counts, AtomicDatabaseCache):
         yield warning(
             8,
             "RATE_LIMIT_CACHE counts in two steps: parallel attempts can pass a limit.",
-            "Name a cache whose increments are atomic, such as Redis or Memcached.",
+            "Name a cache whose increments are atomic: Redis, Memcached, or ratelimit.backends.AtomicDatabaseCache.",
         )
     if conf.BASE_URL is None:
         yield warning(5, "BASE_URL is not set: mails do not name your site.", "Set BASE_URL = 'https://example.com'.")
@@ -320,6 +323,8 @@ check_loosened = _if_settings_hold(_find_loosened)
 check_cors = _if_settings_hold(find_cors)
 check_transport = _if_settings_hold(find_transport)
 check_other_sites = _if_settings_hold(find_other_sites)
+check_limits = _if_settings_hold(find_dangerous_limits)
+check_limit_policies = _if_settings_hold(find_dangerous_policies)
 
 run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
     (check_settings, False),
@@ -333,6 +338,8 @@ run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
     (check_other_sites, True),
     (check_hsts, True),
     (check_loosened, True),
+    (check_limits, False),
+    (check_limit_policies, True),
 )
 
 __all__ = [
@@ -340,6 +347,8 @@ __all__ = [
     "check_cors",
     "check_hsts",
     "check_installation",
+    "check_limit_policies",
+    "check_limits",
     "check_loosened",
     "check_other_sites",
     "check_owners",

@@ -185,9 +185,20 @@ def _rates(value: Any) -> Complaint:
         if name not in DEFAULT_RATE_LIMITS:
             return f"has no limit {name!r}; the limits are {', '.join(sorted(DEFAULT_RATE_LIMITS))}."
         try:
-            Rate.parse(rate)
+            Rate.parse_several(rate)
         except ValueError as error:
             return f"[{name!r}]: {error}."
+    return None
+
+
+def _when_away(value: Any) -> Complaint:
+    if not isinstance(value, dict):
+        return f"must be a dict, not {type(value).__name__}."
+    for name, policy in value.items():
+        if name not in DEFAULT_WHEN_AWAY:
+            return f"has no limit {name!r}; the limits are {', '.join(sorted(DEFAULT_WHEN_AWAY))}."
+        if policy not in ("open", "closed"):
+            return f"[{name!r}] must be 'open' or 'closed'."
     return None
 
 
@@ -317,8 +328,17 @@ DEFAULT_RATE_LIMITS: dict[str, str] = {
     "login_account": "10/15m",
     "login_device": "10/15m",
     "login_address": "60/15m",
+    "login_address_alarm": "5/15m",
+    "login_password": "20/15m",
+    "login_site": "1000/15m",
     "otp": "20/15m",
     "refresh": "600/15m",
+}
+# What guards a secret is closed without its counters; what guards the load is open. Beside the limits above those of
+# API keys, and of the views that say nothing of their own.
+DEFAULT_WHEN_AWAY: dict[str, str] = {
+    **dict.fromkeys(DEFAULT_RATE_LIMITS, "closed"),
+    **dict.fromkeys(("refresh", "api_key", "view"), "open"),
 }
 
 _SECOND, _MINUTE, _DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
@@ -426,9 +446,15 @@ class Conf:
     MAIL_FROM = Setting[str | None](None, judge=_a_text_or_none, text="Sender; None is DEFAULT_FROM_EMAIL.")
     # limits
     RATE_LIMITS = LimitsSetting(
-        DEFAULT_RATE_LIMITS, judge=_rates, text="Limits by name, such as `{'login_account': '10/15m'}`."
+        DEFAULT_RATE_LIMITS, judge=_rates, text="Limits by name, such as `{'login_account': '10/15m, 50/d'}`."
     )
     RATE_LIMIT_CACHE = Setting("default", judge=_a_text, text="Alias of the cache that counts attempts.")
+    RATE_LIMIT_WHEN_AWAY = LimitsSetting(
+        DEFAULT_WHEN_AWAY,
+        judge=_when_away,
+        text="What a limit does while its cache is away, by name: 'open' lets everybody pass, 'closed' nobody (503). "
+        "`view` is every `rate_limit` and `RateLimitThrottle` without a `fail_open` of its own.",
+    )
     TRUSTED_PROXIES = Setting[int | list[str] | tuple[str, ...]](
         0, judge=_proxies, text="Number of trusted reverse proxies, or their CIDRs; 0 ignores X-Forwarded-For."
     )

@@ -20,6 +20,8 @@ from django_secure_auth.checks import (
     check_cors,
     check_hsts,
     check_installation,
+    check_limit_policies,
+    check_limits,
     check_loosened,
     check_other_sites,
     check_owners,
@@ -106,6 +108,8 @@ def test_all_of_them_are_registered_and_those_of_production_wait_for_deploy() ->
         check_other_sites: True,
         check_hsts: True,
         check_loosened: True,
+        check_limits: False,
+        check_limit_policies: True,
     }
     always: set[Any] = set(registry.registry.get_checks())
     deploying: set[Any] = set(registry.registry.get_checks(include_deployment_checks=True))

@@ -75,6 +75,7 @@ AUTHZ_BROKEN = Event(
     "authz_broken", Kind.SUSPICIOUS_REQUEST, "Access refused, since the rule of a view is broken", is_free=True
 )
 RATE_LIMIT = Event("excess_rate_limit_exceeded", Kind.RATE_LIMIT_EXCEEDED, "A rate limit was reached")
+RATE_LIMIT_AWAY = Event("rate_limit_unavailable", Kind.SUSPICIOUS_REQUEST, "Limits cannot count: their cache is away")
 INPUT_FAIL = Event("input_validation_fail", Kind.VALIDATION_FAILURE, "Input was refused", is_free=True)
 SUSPICIOUS = Event("suspicious_request", Kind.SUSPICIOUS_REQUEST, "A request looks like an attack")
 DEVICE_TRUSTED = Event("authn_device_trusted", Kind.AUTH_SUCCESS, "A device was trusted")

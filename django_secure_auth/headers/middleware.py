@@ -94,18 +94,23 @@ class SecurityHeadersMiddleware:
         request.csp_nonce = SimpleLazyObject(answer.draw_nonce)  # type: ignore[attr-defined]  # for templates
         if self.is_async:
             return self._answer_later(request, answer)
-        response = redirect_of(request) or cast(HttpResponseBase, self.get_response(request))
+        response = self._redirect(request) or cast(HttpResponseBase, self.get_response(request))
         return self._protect(request, response, answer)
 
     async def _answer_later(self, request: HttpRequest, answer: _Answer) -> HttpResponseBase:
-        response = redirect_of(request) or await cast(Awaitable[HttpResponseBase], self.get_response(request))
+        response = self._redirect(request) or await cast(Awaitable[HttpResponseBase], self.get_response(request))
         return self._protect(request, response, answer)
+
+    def _redirect(self, request: HttpRequest) -> HttpResponseBase | None:
+        return redirect_of(request) if conf.HTTPS_ONLY and not request.is_secure() else None
 
     def _before_view(
         self, request: HttpRequest, view: Callable[..., object], args: Any, kwargs: Any
     ) -> HttpResponseBase | None:
         request._secure_auth_answer.changes = changes_of(view)  # type: ignore[attr-defined]  # set above
-        return refuse_plain_http(request) or refuse_foreign(request, view)
+        if conf.HTTPS_ONLY and not request.is_secure() and (refusal := refuse_plain_http(request)) is not None:
+            return refusal
+        return refuse_foreign(request, view) if "HTTP_SEC_FETCH_SITE" in request.META else None
 
     async def _before_view_later(
         self, request: HttpRequest, view: Callable[..., object], args: Any, kwargs: Any
