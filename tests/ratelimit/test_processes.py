@@ -29,7 +29,7 @@ TABLE = "limits_of_processes"
 def run(cache: dict[str, Any], environment: dict[str, str], *, processes: int = 2, **told: Any) -> dict[str, int]:
     """Start the processes, let them begin at the same moment, and add up what they say."""
     environment = {**os.environ, **environment}
-    everything = {"cache": cache, "rate": "50/d", "threads": 64, "calls": 2, **told}
+    everything = {"cache": cache, "rate": "50/h", "threads": 64, "calls": 2, **told}
     everything.setdefault("at_a_time", everything["threads"])
     started = [
         subprocess.Popen(
@@ -75,7 +75,7 @@ def test_on_redis_exactly_the_limit_passes_of_sixty_four_threads_in_each_of_two_
 @pytest.mark.nightly
 @pytest.mark.parametrize("attempt", range(10))
 def test_on_redis_it_holds_again_and_again(redis_url: str, attempt: int) -> None:
-    assert run(redis(redis_url), {}, calls=20, rate="777/d") == {"passed": 777, "refused": 2560 - 777}
+    assert run(redis(redis_url), {}, calls=20, rate="777/h") == {"passed": 777, "refused": 2560 - 777}
 
 
 @pytest.mark.services
