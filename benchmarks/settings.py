@@ -66,7 +66,7 @@ if _is_ours:
     ]
     REST_FRAMEWORK["EXCEPTION_HANDLER"] = "django_secure_auth.problems.exception_handler"
     LOGGING = logging_preset()
-    _limits = ("login_account", "login_device", "login_address", "otp", "refresh")
+    _limits = ("login_account", "login_device", "login_address", "login_password", "login_site", "otp", "refresh")
     DJANGO_SECURE_AUTH: dict[str, Any] = {
         "RATE_LIMITS": dict.fromkeys(_limits, "100000000/15m"),
         "MAIL_DELIVERY": "inline",

@@ -25,13 +25,17 @@ from django.utils.module_loading import import_string
 
 from django_secure_auth.accounts.serializers import identity_fields
 from django_secure_auth.conf import conf, declared, shared_keys
-from django_secure_auth.findings import error, warning
-from django_secure_auth.headers.checks import find_cors, find_other_sites, find_transport
+from django_secure_auth.findings import error, info, warning
+from django_secure_auth.headers.checks import find_cors, find_hsts, find_other_sites, find_transport
+from django_secure_auth.headers.cross_site import reason_of
+from django_secure_auth.headers.policy import changes_of
 from django_secure_auth.kit.keys import is_weak_secret
 from django_secure_auth.mail import uses_celery
 from django_secure_auth.ownership.policy import rule_of
+from django_secure_auth.ratelimit.backends import AtomicDatabaseCache
+from django_secure_auth.ratelimit.checks import find_dangerous_limits, find_dangerous_policies
 from django_secure_auth.rbac.backends import RoleBackend
-from django_secure_auth.routes import open_routes
+from django_secure_auth.routes import open_routes, views
 
 MIDDLEWARE_HEADERS = "django_secure_auth.headers.middleware.SecurityHeadersMiddleware"
 MIDDLEWARE_IDLE = "django_secure_auth.sessions.middleware.IdleTimeoutMiddleware"
@@ -253,11 +257,12 @@ def _find_production() -> Iterable[CheckMessage]:
             "entries push a counter out.",
             "Name a shared cache, such as Redis.",
         )
-    if isinstance(_cache(conf.RATE_LIMIT_CACHE), DatabaseCache | FileBasedCache):
+    counts = _cache(conf.RATE_LIMIT_CACHE)
+    if isinstance(counts, DatabaseCache | FileBasedCache) and not isinstance(counts, AtomicDatabaseCache):
         yield warning(
             8,
             "RATE_LIMIT_CACHE counts in two steps: parallel attempts can pass a limit.",
-            "Name a cache whose increments are atomic, such as Redis or Memcached.",
+            "Name a cache whose increments are atomic: Redis, Memcached, or ratelimit.backends.AtomicDatabaseCache.",
         )
     if conf.BASE_URL is None:
         yield warning(5, "BASE_URL is not set: mails do not name your site.", "Set BASE_URL = 'https://example.com'.")
@@ -291,14 +296,35 @@ def _find_open_routes() -> Iterable[CheckMessage]:
         )
 
 
+def _find_loosened() -> Iterable[CheckMessage]:
+    """I051 and I052, with `--deploy`: views that allow more than their profile. To know, not to mend."""
+    for path, view in views():
+        changes = changes_of(view)
+        if changes.loosens:
+            yield info(
+                51,
+                f"{path} loosens {', '.join(changes.loosens)}: {changes.because}",
+                "Nothing, when the reason still holds.",
+            )
+        reason = reason_of(view)
+        if reason is not None:
+            yield info(
+                52, f"{path} may be called by pages of every site: {reason}", "Nothing, when the reason still holds."
+            )
+
+
 check_combinations = _if_settings_hold(_find_combinations)
 check_installation = _if_settings_hold(_find_installation)
 check_owners = _if_settings_hold(_find_owners)
 check_production = _if_settings_hold(_find_production)
 check_routes = _if_settings_hold(_find_open_routes)
+check_hsts = _if_settings_hold(find_hsts)
+check_loosened = _if_settings_hold(_find_loosened)
 check_cors = _if_settings_hold(find_cors)
 check_transport = _if_settings_hold(find_transport)
 check_other_sites = _if_settings_hold(find_other_sites)
+check_limits = _if_settings_hold(find_dangerous_limits)
+check_limit_policies = _if_settings_hold(find_dangerous_policies)
 
 run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
     (check_settings, False),
@@ -310,12 +336,20 @@ run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
     (check_cors, False),
     (check_transport, False),
     (check_other_sites, True),
+    (check_hsts, True),
+    (check_loosened, True),
+    (check_limits, False),
+    (check_limit_policies, True),
 )
 
 __all__ = [
     "check_combinations",
     "check_cors",
+    "check_hsts",
     "check_installation",
+    "check_limit_policies",
+    "check_limits",
+    "check_loosened",
     "check_other_sites",
     "check_owners",
     "check_production",

@@ -24,6 +24,8 @@ from django_secure_auth.kit.client_ip import parse_trusted_proxies
 from django_secure_auth.kit.cookies import cookie_name
 from django_secure_auth.kit.jwt import Key, KeyRing
 from django_secure_auth.kit.keys import Secret, SecretRing, b64decode, b64encode, derive, is_weak_secret
+from django_secure_auth.kit.permissions_policy import DEFAULT as DEFAULT_PERMISSIONS
+from django_secure_auth.kit.permissions_policy import complaint_about
 from django_secure_auth.kit.rate import Rate
 
 T = TypeVar("T")
@@ -32,6 +34,7 @@ Complaint = str | None
 _MISSING = object()
 _MAX_KEY_ID = 64
 _BASE_URL = re.compile(r"(?i)https?://[^\s\\?#@]+")
+_PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 _PERMISSION = re.compile(r"[A-Za-z_]\w*\.\w+", re.ASCII)
 
 
@@ -71,8 +74,8 @@ class Setting(Generic[T]):
         return merged
 
 
-class RateLimitsSetting(Setting[dict[str, str]]):
-    """A project names only the limits that it changes; the others keep their default."""
+class LimitsSetting(Setting[dict[str, str]]):
+    """A project names only the entries that it changes; the others keep their default."""
 
     def merge(self, value: dict[str, str]) -> dict[str, str]:
         return {**self.default, **value}
@@ -138,6 +141,18 @@ def _one_of(*choices: str) -> Callable[[Any], Complaint]:
     return judge
 
 
+def _one_of_or_none(*choices: str) -> Callable[[Any], Complaint]:
+    def judge(value: Any) -> Complaint:
+        return None if value is None or value in choices else f"must be None or one of {', '.join(choices)}."
+
+    return judge
+
+
+def _a_path_or_none(value: Any) -> Complaint:
+    fine = value is None or (isinstance(value, str) and _PATH.fullmatch(value))
+    return None if fine else "must be None or a path that begins with '/', of letters, digits and -._~/."
+
+
 def _a_cookie_prefix(value: Any) -> Complaint:
     fine = isinstance(value, str) and value.isascii() and value.replace("_", "").replace("-", "").isalnum()
     if not fine:
@@ -170,9 +185,20 @@ def _rates(value: Any) -> Complaint:
         if name not in DEFAULT_RATE_LIMITS:
             return f"has no limit {name!r}; the limits are {', '.join(sorted(DEFAULT_RATE_LIMITS))}."
         try:
-            Rate.parse(rate)
+            Rate.parse_several(rate)
         except ValueError as error:
             return f"[{name!r}]: {error}."
+    return None
+
+
+def _when_away(value: Any) -> Complaint:
+    if not isinstance(value, dict):
+        return f"must be a dict, not {type(value).__name__}."
+    for name, policy in value.items():
+        if name not in DEFAULT_WHEN_AWAY:
+            return f"has no limit {name!r}; the limits are {', '.join(sorted(DEFAULT_WHEN_AWAY))}."
+        if policy not in ("open", "closed"):
+            return f"[{name!r}] must be 'open' or 'closed'."
     return None
 
 
@@ -302,8 +328,17 @@ DEFAULT_RATE_LIMITS: dict[str, str] = {
     "login_account": "10/15m",
     "login_device": "10/15m",
     "login_address": "60/15m",
+    "login_address_alarm": "5/15m",
+    "login_password": "20/15m",
+    "login_site": "1000/15m",
     "otp": "20/15m",
     "refresh": "600/15m",
+}
+# What guards a secret is closed without its counters; what guards the load is open. Beside the limits above those of
+# API keys, and of the views that say nothing of their own.
+DEFAULT_WHEN_AWAY: dict[str, str] = {
+    **dict.fromkeys(DEFAULT_RATE_LIMITS, "closed"),
+    **dict.fromkeys(("refresh", "api_key", "view"), "open"),
 }
 
 _SECOND, _MINUTE, _DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
@@ -410,10 +445,16 @@ class Conf:
     )
     MAIL_FROM = Setting[str | None](None, judge=_a_text_or_none, text="Sender; None is DEFAULT_FROM_EMAIL.")
     # limits
-    RATE_LIMITS = RateLimitsSetting(
-        DEFAULT_RATE_LIMITS, judge=_rates, text="Limits by name, such as `{'login_account': '10/15m'}`."
+    RATE_LIMITS = LimitsSetting(
+        DEFAULT_RATE_LIMITS, judge=_rates, text="Limits by name, such as `{'login_account': '10/15m, 50/d'}`."
     )
     RATE_LIMIT_CACHE = Setting("default", judge=_a_text, text="Alias of the cache that counts attempts.")
+    RATE_LIMIT_WHEN_AWAY = LimitsSetting(
+        DEFAULT_WHEN_AWAY,
+        judge=_when_away,
+        text="What a limit does while its cache is away, by name: 'open' lets everybody pass, 'closed' nobody (503). "
+        "`view` is every `rate_limit` and `RateLimitThrottle` without a `fail_open` of its own.",
+    )
     TRUSTED_PROXIES = Setting[int | list[str] | tuple[str, ...]](
         0, judge=_proxies, text="Number of trusted reverse proxies, or their CIDRs; 0 ignores X-Forwarded-For."
     )
@@ -454,6 +495,23 @@ class Conf:
         judge=_route_names,
         text="URLs of yours that anybody may call on purpose: names with their namespace, or paths as "
         "`secure_auth_routes` shows them.",
+    )
+    # headers
+    PERMISSIONS_POLICY = LimitsSetting(
+        DEFAULT_PERMISSIONS,
+        judge=complaint_about,
+        text="Allow-lists of Permissions-Policy by feature, as the header writes them: `{'camera': '(self)'}`.",
+    )
+    CROSS_ORIGIN_EMBEDDER_POLICY = Setting[str | None](
+        None,
+        judge=_one_of_or_none("require-corp", "credentialless"),
+        text="`Cross-Origin-Embedder-Policy` of every answer. None: not sent, since it breaks pages that show "
+        "what other sites serve.",
+    )
+    CSP_REPORT_PATH = Setting[str | None](
+        None,
+        judge=_a_path_or_none,
+        text="Where browsers tell of what a policy has blocked: the path of `headers.views.csp_report`. None: nowhere.",
     )
     # sites
     HTTPS_ONLY = Setting(

@@ -461,16 +461,18 @@ def rate_limit(
     per: Per = "ip",
     methods: Iterable[str] | None = None,
     name: str | None = None,
-    fail_open: bool = True,
+    fail_open: bool | None = None,
 ) -> Callable[[View], View]:
-    """Let each caller call a view so often and no more: `@rate_limit("5/min", per="user")`.
+    """Let each caller call a view so often and no more: `@rate_limit("5/min, 100/hour", per="user")`.
 
-    For function views, methods, view classes and DRF views, sync and async. It stacks: each limit has counters of its
-    own. `per` is `"ip"` (an IPv6 network of /64 is one), `"user"`, `"user_or_ip"`, `"api_key"`, or a function of the
-    request that names the caller, or returns None for one who is not counted. Views with one `name` share counters.
+    For function views, methods, view classes and DRF views, sync and async. What one of several windows refuses counts
+    in none. It stacks: each limit has counters of its own. `per` is `"ip"` (an IPv6 network of /64 is one), `"user"`,
+    `"user_or_ip"`, `"api_key"`, or a function of the request that names the caller, or returns None for one who is not
+    counted. Views with one `name` share counters.
 
     Exactly that many pass in a window, which slides, however many come at once. More is 429 `rate_limited`. While the
-    cache is away everybody passes, or with `fail_open=False` nobody: 503 `state_unavailable`.
+    cache is away everybody passes with `fail_open=True`, and nobody with False: 503 `state_unavailable`. None is what
+    RATE_LIMIT_WHEN_AWAY says of `view`: open.
 
     Raises ImproperlyConfigured where it is written when the rate or anything else makes no sense.
     """

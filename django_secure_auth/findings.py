@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.core.checks import Error, Warning
+from django.core.checks import Error, Info, Warning
 
 
 def error(number: int, message: str, hint: str) -> Error:
@@ -13,3 +13,8 @@ def error(number: int, message: str, hint: str) -> Error:
 def warning(number: int, message: str, hint: str) -> Warning:
     """Return the finding `secure_auth.W<number>`."""
     return Warning(message, hint=hint, id=f"secure_auth.W{number:03d}")
+
+
+def info(number: int, message: str, hint: str) -> Info:
+    """Return the note `secure_auth.I<number>`: to know, not to mend."""
+    return Info(message, hint=hint, id=f"secure_auth.I{number:03d}")

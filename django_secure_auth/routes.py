@@ -86,6 +86,11 @@ def routes(urlconf: str | None = None) -> list[Route]:
     return [_declared(route) for route in found]
 
 
+def views(urlconf: str | None = None) -> list[tuple[str, Any]]:
+    """Return path and view of every URL that can be read, for checks that ask views what they say of themselves."""
+    return [(f"/{place.path}", place.view) for place in _places(get_resolver(urlconf), "", ()) if not place.error]
+
+
 def open_routes(urlconf: str | None = None) -> list[Route]:
     """Return the routes that anybody may call and nobody has declared open."""
     return [route for route in routes(urlconf) if route.is_undeclared]

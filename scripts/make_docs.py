@@ -60,11 +60,14 @@ KINDS = {
     "_a_cookie_prefix": "ASCII letters, digits, `-`, `_`; at most 64, no `__…-` in front",
     "_a_policy": "`'new_device'`, `'always'`, `'never'` or a callable",
     "_proxies": "count from 0 to 50, or a list of networks",
-    "_rates": "dict of rates: `n/[k]s`, `m`, `h` or `d`",
+    "_rates": "dict of rates: `n/[k]s`, `m`, `h` or `d`, or several with commas",
+    "_when_away": "dict of `'open'` or `'closed'`",
     "_a_key_word": "2 to 16 of `a-z` and `0-9`, a letter first",
     "_a_key_word_or_none": "2 to 16 of `a-z` and `0-9`, a letter first; or None",
     "_scopes": "dict of scopes, each with a permission or None",
     "_route_names": "list of URL names or paths",
+    "complaint_about": "dict of features, each with an allow-list as in the header",
+    "_a_path_or_none": "path, or None",
     "_security_txt": "dict of fields with `contact` and `expires`, or None",
     "_profile_fields": "list of field names; no credential, no privilege",
     "_signing_keys": "list of keys, the first of which can sign, or None",
@@ -79,6 +82,7 @@ GROUPS = {
     "limits": "Limits",
     "accounts": "Accounts",
     "routes": "Routes",
+    "headers": "Headers",
     "sites": "Other sites",
     "audit": "Audit",
 }
@@ -108,8 +112,9 @@ def kind_of(setting: Setting[Any]) -> str:
     if name in KINDS:
         return KINDS[name]
     bounds = inspect.getclosurevars(judge).nonlocals
-    if name == "_one_of":
-        return " or ".join(f"`{choice!r}`" for choice in bounds["choices"])
+    if name in {"_one_of", "_one_of_or_none"}:
+        choices = [f"`{choice!r}`" for choice in bounds["choices"]]
+        return " or ".join(choices if name == "_one_of" else [*choices, "None"])
     if name == "_a_duration":
         return f"timedelta, {spoken(bounds['low'])} … {spoken(bounds['high'])}"
     if name == "_an_int":
@@ -144,11 +149,13 @@ def settings_page() -> str:
             if group_of[setting.name] == key
         ]
         blocks += [f"## {title}", table(("setting", "type and bounds", "default", "what it does"), rows)]
-    limits = [(f"`{name}`", f"`{rate}`") for name, rate in conf_module.DEFAULT_RATE_LIMITS.items()]
+    when_away = conf_module.DEFAULT_WHEN_AWAY
+    limits = [(f"`{name}`", f"`{rate}`", when_away[name]) for name, rate in conf_module.DEFAULT_RATE_LIMITS.items()]
     blocks += [
         "## The limits of `RATE_LIMITS`",
-        table(("limit", "default"), limits),
-        "A project names only those that it changes. What each one counts: [ratelimit](ratelimit.md).",
+        table(("limit", "default", "`RATE_LIMIT_WHEN_AWAY`"), limits),
+        "While the cache is away, `api_key` (the rates of API keys) and `view` (limits of your own views) are open. A "
+        "project names only those that it changes. What each one counts: [ratelimit](ratelimit.md).",
         "Settings of features that are still to come (registration, password reset, notices, audit formats and "
         "seals) are not declared yet, and naming one is `secure_auth.E001`.",
     ]
@@ -156,7 +163,8 @@ def settings_page() -> str:
 
 
 def default_of(setting: Setting[Any]) -> str:
-    return "[see below](#the-limits-of-rate_limits)" if setting.name == "RATE_LIMITS" else as_code(setting.default)
+    below = setting.name in {"RATE_LIMITS", "RATE_LIMIT_WHEN_AWAY"}
+    return "[see below](#the-limits-of-rate_limits)" if below else as_code(setting.default)
 
 
 # -------------------------------------------------------------------------------------------------------------- events

@@ -169,6 +169,7 @@ DJANGO_SECURE_AUTH: dict[str, Any] = {
         "/favicon.ico",
         "schema",
         "docs",
+        "csp-report",
         "secure_auth_well_known:security-txt",
         "secure_auth_well_known:change-password",
     ],
@@ -177,6 +178,9 @@ DJANGO_SECURE_AUTH: dict[str, Any] = {
         "expires": datetime.now(UTC) + timedelta(days=180),  # a project of yours names a day, and keeps it
     },
     "CHANGE_PASSWORD_URL": "demo",
+    "CSP_REPORT_PATH": "/csp-report/",
+    # All that our pages show comes from here.
+    "CROSS_ORIGIN_EMBEDDER_POLICY": "require-corp",
     # Who may read reports may let a program of theirs read them.
     "API_KEY_SCOPES": {"reports:read": "reports.view_report"},
 }

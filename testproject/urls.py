@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
+from django_secure_auth.headers.views import csp_report
 from testproject.reports.views import ReportListView
 from testproject.views import api_docs, demo_page, icon
 
@@ -12,6 +13,7 @@ urlpatterns = [
     path("icon.svg", icon, name="icon"),
     path("favicon.ico", icon),  # what browsers ask for on the admin's pages
     path(".well-known/", include("django_secure_auth.headers.urls")),
+    path("csp-report/", csp_report, name="csp-report"),
     path("admin/", admin.site.urls),
     path("api/auth/", include("django_secure_auth.urls")),
     path("api/", include("testproject.notes.urls")),

@@ -20,6 +20,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from django_secure_auth.apikeys import services as apikey_services
 from django_secure_auth.audit import services as audit_services
 from django_secure_auth.ratelimit import counter as limit_counter
+from django_secure_auth.ratelimit import services as limit_services
 from django_secure_auth.sessions import services as session_services
 from django_secure_auth.sessions import state as session_state
 from django_secure_auth.tokens import services as token_services
@@ -77,6 +78,7 @@ def _no_memories() -> None:
     for alias in django_settings.CACHES:
         caches[alias].clear()
     limit_counter._over.clear()
+    limit_services._last_outage = float("-inf")
     session_state._local.clear()
     session_state._last_outage = 0.0
     session_services._told.clear()

@@ -34,6 +34,9 @@ class CountingCache(BaseCache):
     def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:
         self._trip("set").set(key, value, timeout, version)
 
+    def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+        return self._trip("touch").touch(key, timeout, version)
+
     def delete(self, key: Any, version: int | None = None) -> bool:
         return self._trip("delete").delete(key, version)
 

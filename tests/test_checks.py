@@ -18,7 +18,11 @@ from django_secure_auth import checks
 from django_secure_auth.checks import (
     check_combinations,
     check_cors,
+    check_hsts,
     check_installation,
+    check_limit_policies,
+    check_limits,
+    check_loosened,
     check_other_sites,
     check_owners,
     check_production,
@@ -102,6 +106,10 @@ def test_all_of_them_are_registered_and_those_of_production_wait_for_deploy() ->
         check_cors: False,
         check_transport: False,
         check_other_sites: True,
+        check_hsts: True,
+        check_loosened: True,
+        check_limits: False,
+        check_limit_policies: True,
     }
     always: set[Any] = set(registry.registry.get_checks())
     deploying: set[Any] = set(registry.registry.get_checks(include_deployment_checks=True))
@@ -401,10 +409,12 @@ def test_every_id_has_a_test_of_its_own() -> None:
     """Checks of a slice are tested in its own folder, by the same names."""
     package, tests = Path(checks.__file__).parent, Path(__file__).parent
     source = "\n".join(page.read_text(encoding="utf-8") for page in sorted(package.rglob("checks.py")))
-    used = {f"test_{kind[0]}{int(number):03d}" for kind, number in re.findall(r"\b(error|warning)\(\s*(\d+),", source)}
+    used = {
+        f"test_{kind[0]}{int(number):03d}" for kind, number in re.findall(r"\b(error|info|warning)\(\s*(\d+),", source)
+    }
     shown = "\n".join(page.read_text(encoding="utf-8") for page in sorted(tests.rglob("test_checks.py")))
     assert len(used) > 15
-    assert used == {name[:9] for name in re.findall(r"^def (test_[ew]\d{3}_)", shown, re.MULTILINE)}
+    assert used == {name[:9] for name in re.findall(r"^def (test_[eiw]\d{3}_)", shown, re.MULTILINE)}
 
 
 def test_several_faults_are_told_together(good: Any) -> None:

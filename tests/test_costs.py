@@ -301,15 +301,16 @@ def test_a_background_view_writes_an_acknowledgement_once_and_nothing_else(
 def test_an_unknown_account_costs_what_a_wrong_password_costs(browser: Browser, user: Any) -> None:
     """R25: the second query is the backend's own, which is asked for a name that nobody has."""
     browser.csrf()
-    # What counts the address is there already, as it is for anybody whom a guesser would compare.
+    # What counts the address, the site and the password is there already, as for anybody whom a guesser would compare.
     browser.login("warm@example.com", "not the password")
     wrong = cost_of(lambda: browser.login(password="not the password"), status=401)
     unknown = cost_of(lambda: browser.login("nobody@example.com", "not the password"), status=401)
-    assert wrong == unknown == Cost([f"SELECT {user_table(user)}"] * 2 + [AUDIT], ["incr", "incr", "add", "get"])
+    trips = ["incr", "incr", "incr", "add", "get", "get", "incr", "set"]  # address, site, account; the password
+    assert wrong == unknown == Cost([f"SELECT {user_table(user)}"] * 2 + [AUDIT], trips)
 
     again = cost_of(lambda: browser.login(password="not the password"), status=401)
     unknown_again = cost_of(lambda: browser.login("nobody@example.com", "not the password"), status=401)
-    assert again == unknown_again == Cost(wrong.queries, ["incr", "incr"])
+    assert again == unknown_again == Cost(wrong.queries, ["incr", "incr", "incr", "get"])
 
 
 def test_a_browser_that_somebody_trusts_costs_one_query_more_for_known_and_unknown_alike(
@@ -345,8 +346,9 @@ def test_a_sign_in_with_a_code_is_nine_queries_and_then_twelve(browser: Browser,
         f"SELECT {who}", f"SELECT {who}", "SELECT useraccess", "SELECT otpbudget", "INSERT otpchallenge",
         "SELECT otpchallenge", "UPDATE otpchallenge", "UPDATE otpchallenge", AUDIT,
     ]  # fmt: skip
-    # Two limits reserved and given back, and the one of the codes.
-    assert asked.trips == [*["incr", "add", "get"] * 2, "decr", "decr", "incr", "add", "get"]
+    # Address, site, account and password reserved and given back, and the one of the codes.
+    one = ["incr", "add", "get"]
+    assert asked.trips == [*one * 3, "get", *one, *["decr"] * 4, *one]
 
     approved = cost_of(browser.approve, status=200)
     assert approved.queries == [

@@ -159,7 +159,7 @@ def test_events_are_documented_and_documented_events_exist() -> None:
 
 def check_ids() -> set[str]:
     """The ids that the package can give, from its calls of `error(number, …)` and `warning(number, …)`."""
-    letters = {"error": "E", "warning": "W"}
+    letters = {"error": "E", "info": "I", "warning": "W"}
     found: set[str] = set()
     for page in sorted(PACKAGE.rglob("checks.py")):
         for node in ast.walk(ast.parse(page.read_text(encoding="utf-8"))):
@@ -173,9 +173,10 @@ def check_ids() -> set[str]:
 
 def test_checks_are_documented_and_documented_checks_exist() -> None:
     assert (
-        in_first_cells(read("checks.md")) & set(re.findall(r"secure_auth\.[EW]\d{3}", read("checks.md"))) == check_ids()
+        in_first_cells(read("checks.md")) & set(re.findall(r"secure_auth\.[EIW]\d{3}", read("checks.md")))
+        == check_ids()
     )
-    named = set(re.findall(r"secure_auth\.[EW]\d{3}", all_docs() + (ROOT / "README.md").read_text(encoding="utf-8")))
+    named = set(re.findall(r"secure_auth\.[EIW]\d{3}", all_docs() + (ROOT / "README.md").read_text(encoding="utf-8")))
     assert named == check_ids()
 
 

@@ -49,6 +49,7 @@ PATHS = [
     "ownership.permissions.IsOwner",
     "ownership.querysets.OwnedQuerySet",
     "problems.exception_handler",
+    "ratelimit.backends.AtomicDatabaseCache",
     "rbac.backends.RoleBackend",
     "rbac.models.Role",
     "rbac.models.RoleAssignment",

@@ -28,6 +28,7 @@ from django_secure_auth.apikeys.services import rotate as rotate_key
 from django_secure_auth.checks import check_settings
 from django_secure_auth.conf import (
     DEFAULT_RATE_LIMITS,
+    DEFAULT_WHEN_AWAY,
     Conf,
     Setting,
     conf,
@@ -185,10 +186,17 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "MAIL_DELIVERY": (["celery", "inline", "auto"], ["Celery", "", None, True]),
     "MAIL_FROM": A_TEXT_OR_NONE,
     "RATE_LIMITS": (
-        [{"otp": "1/s"}, {}, {"login_account": "5/min", "refresh": "100/hour"}],
-        [{"otp": "10/5x"}, {"otp": 10}, {"otp": None}, {"nonsense": "1/s"}, {1: "1/s"}, [], "10/15m", None],
+        [{"otp": "1/s"}, {}, {"login_account": "5/min, 50/d", "refresh": "100/hour"}],
+        [
+            {"otp": "10/5x"}, {"otp": 10}, {"otp": None}, {"otp": "5/min, 5/h"}, {"nonsense": "1/s"}, {1: "1/s"}, [],
+            "10/15m", None,
+        ],
     ),
     "RATE_LIMIT_CACHE": A_TEXT,
+    "RATE_LIMIT_WHEN_AWAY": (
+        [{"otp": "open"}, {}, {"view": "closed", "api_key": "closed"}],
+        [{"otp": True}, {"otp": "Open"}, {"nonsense": "open"}, {1: "open"}, [], "open", None],
+    ),
     "TRUSTED_PROXIES": (
         [1, ["10.0.0.0/8"], ("10.0.0.0/8", "2001:db8::/32"), 0, []],
         [-1, True, "10.0.0.0/8", ["10.0.0.0/99"], ["nonsense"], [1], None, 1.0],
@@ -215,6 +223,12 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
         [["probe"], ("secure_auth:csrf", "/about/<str:page>/"), [], ()],
         ["probe", {"probe"}, {"probe": True}, [""], ["  "], [" probe"], ["probe", None], [5], None, True],
     ),
+    "PERMISSIONS_POLICY": (
+        [{"camera": "(self)"}, {"fullscreen": "*", "usb": '("https://a.example")'}, {}],
+        [[], {"camara": "()"}, {"camera": "self"}, {"camera": None}, {1: "()"}, None],
+    ),
+    "CROSS_ORIGIN_EMBEDDER_POLICY": (["require-corp", "credentialless", None], ["", "none", "unsafe-none", True]),
+    "CSP_REPORT_PATH": (["/csp/", "/a-b_c.d~e/", None], ["", "csp/", "/a b", "/a;b", "/a\nb", 5]),
     "HTTPS_ONLY": A_BOOL,
     "CROSS_SITE_CHECK": (["report", "off", "enforce"], ["Enforce", "on", "", None, True]),
     "SECURITY_TXT": (
@@ -225,6 +239,12 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "AUDIT_RETENTION": duration(DAY, 3650 * DAY),
 }  # fmt: skip
 
+# Of these a project names only what it changes.
+MERGED = {
+    "RATE_LIMITS": DEFAULT_RATE_LIMITS,
+    "RATE_LIMIT_WHEN_AWAY": DEFAULT_WHEN_AWAY,
+    "PERMISSIONS_POLICY": Conf.PERMISSIONS_POLICY.default,
+}
 NAMES = [setting.name for setting in declared()]
 
 
@@ -265,7 +285,7 @@ def test_overriding_a_setting_works_and_ends(name: str, value: Any) -> None:
     with override_settings(DJANGO_SECURE_AUTH={}):
         before = getattr(conf, name)
         with override_settings(DJANGO_SECURE_AUTH={name: value}):
-            expected = {**DEFAULT_RATE_LIMITS, **value} if name == "RATE_LIMITS" else value
+            expected = {**MERGED[name], **value} if name in MERGED else value
             assert getattr(conf, name) == expected
             assert check_settings() == []
         assert getattr(conf, name) == before

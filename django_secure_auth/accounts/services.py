@@ -197,7 +197,7 @@ def _rotate_first_living(request: AnyRequest, candidates: list[str]) -> Rotation
         except (TokenInvalid, SessionRevoked, SessionInactive) as error:
             refusal = error
     # Who holds a genuine token has a budget of the session's: noise from the same address uses up nobody else's.
-    reserve("refresh", "address", address_prefix(scope_of(request).ip_address), request=request, fail_open=True)
+    reserve("refresh", "address", address_prefix(scope_of(request).ip_address), request=request)
     raise refusal
 
 

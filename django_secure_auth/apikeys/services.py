@@ -176,9 +176,8 @@ def prove(text: str, *, request: AnyRequest) -> Proof:
         raise _refuse_genuine(row, request, reason)
     if row.rate_limit:
         reserve_at(
-            Rate.parse(row.rate_limit), "api_key", row.public_id, request=request, fail_open=True, user=user,
-            public_id=row.public_id,
-        )  # fmt: skip
+            [Rate.parse(row.rate_limit)], "api_key", row.public_id, request=request, user=user, public_id=row.public_id
+        )
     _note_use(row, key)
     return Proof(user, row.public_id, frozenset(row.scopes))
 

@@ -64,6 +64,9 @@ SESSION_EXPIRED = Event("session_expired", Kind.AUTH_SUCCESS, "A session of Djan
 SESSION_USE_AFTER_END = Event("session_use_after_expire", Kind.AUTH_FAILURE, "An ended session was used")
 CSRF_FAIL = Event("malicious_csrf", Kind.SUSPICIOUS_REQUEST, "A request failed the CSRF check", is_free=True)
 CROSS_SITE = Event("malicious_cors", Kind.SUSPICIOUS_REQUEST, "A page of another site sent a request", is_free=True)
+CSP_VIOLATION = Event(
+    "csp_violation", Kind.SUSPICIOUS_REQUEST, "A browser has blocked what a page was not allowed to do", is_free=True
+)
 SENT_IN_CLEAR = Event(
     "sensitive_in_clear", Kind.SUSPICIOUS_REQUEST, "What is meant for https was sent by plain http", is_free=True
 )
@@ -72,6 +75,7 @@ AUTHZ_BROKEN = Event(
     "authz_broken", Kind.SUSPICIOUS_REQUEST, "Access refused, since the rule of a view is broken", is_free=True
 )
 RATE_LIMIT = Event("excess_rate_limit_exceeded", Kind.RATE_LIMIT_EXCEEDED, "A rate limit was reached")
+RATE_LIMIT_AWAY = Event("rate_limit_unavailable", Kind.SUSPICIOUS_REQUEST, "Limits cannot count: their cache is away")
 INPUT_FAIL = Event("input_validation_fail", Kind.VALIDATION_FAILURE, "Input was refused", is_free=True)
 SUSPICIOUS = Event("suspicious_request", Kind.SUSPICIOUS_REQUEST, "A request looks like an attack")
 DEVICE_TRUSTED = Event("authn_device_trusted", Kind.AUTH_SUCCESS, "A device was trusted")

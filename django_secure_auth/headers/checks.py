@@ -51,6 +51,20 @@ def neighbours_of(pattern: re.Pattern[str]) -> Iterator[str]:
         yield from (origin for origin in tried if origin and pattern.match(origin))
 
 
+_YEAR = 31_536_000
+
+
+def find_hsts() -> Iterable[CheckMessage]:
+    """W050, with `--deploy`: a policy of the project's own that is weaker than ours."""
+    seconds = settings.SECURE_HSTS_SECONDS
+    if seconds and (seconds < _YEAR or not settings.SECURE_HSTS_INCLUDE_SUBDOMAINS):
+        yield warning(
+            50,
+            "SECURE_HSTS_SECONDS is set, and weaker than what we send without it: a year, subdomains included.",
+            "Leave it unset, or set a year and SECURE_HSTS_INCLUDE_SUBDOMAINS (ASVS 3.4.1).",
+        )
+
+
 def find_cors() -> Iterable[CheckMessage]:
     """E060 to E062, W064: other origins that may read answers."""
     if CORS not in settings.MIDDLEWARE:

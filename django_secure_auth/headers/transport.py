@@ -15,7 +15,6 @@ from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 from rest_framework.views import APIView
 
-from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import Forbidden
 from django_secure_auth.problems import plain_problem_response
 from django_secure_auth.request_scope import Refusal, scope_of
@@ -25,27 +24,28 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def redirect_of(request: HttpRequest) -> HttpResponseBase | None:
-    """Return the redirect that a page asked for by plain http gets, None for every other request.
+    """Return the redirect that a request by plain http gets if it asks for a page, None for every other one.
 
     Raises DisallowedHost for a name that is not ours: it must not come back as a redirect to somewhere else.
     """
-    if request.method not in {"GET", "HEAD"} or not _is_plain(request) or _has_credential(request) or _is_api(request):
+    if (
+        request.method not in {"GET", "HEAD"}
+        or _is_exempt(request.path)
+        or _has_credential(request)
+        or _is_api(request)
+    ):
         return None
     host = settings.SECURE_SSL_HOST or request.get_host()
     return HttpResponsePermanentRedirect(f"https://{host}{request.get_full_path()}")
 
 
 def refuse_plain_http(request: HttpRequest) -> HttpResponseBase | None:
-    """Return the refusal of what came by plain http and cannot be moved, None for a request that may go on."""
-    if not _is_plain(request):
+    """Return the refusal of what came by plain http and cannot be moved, None for a path that Django exempts."""
+    if _is_exempt(request.path):
         return None
     if _has_credential(request) or request.method not in _SAFE:
         scope_of(request).suspicions.append(Refusal("plain_http", {"path": request.path}))
     return plain_problem_response(Forbidden("This is answered over https only."), request)
-
-
-def _is_plain(request: HttpRequest) -> bool:
-    return not request.is_secure() and conf.HTTPS_ONLY and not _is_exempt(request.path)
 
 
 def _is_exempt(path: str) -> bool:

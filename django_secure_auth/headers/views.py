@@ -1,18 +1,26 @@
-"""What stands below `/.well-known/`: whom to tell of a hole, and where a password is changed."""
+"""Whom to tell of a hole, where a password is changed, and what a browser tells of what it has blocked."""
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Iterator
 from datetime import UTC
 from typing import Any
+from urllib.parse import urlsplit
 
+from cachetools import TTLCache
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
 from django.views.decorators.cache import cache_control
-from django.views.decorators.http import require_safe
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST, require_safe
 
 from django_secure_auth.conf import conf
+from django_secure_auth.exceptions import MalformedRequest, RateLimited, TooLarge, UnsupportedMediaType
 from django_secure_auth.headers.cross_site import allow_cross_site
+from django_secure_auth.kit.client_ip import address_prefix
+from django_secure_auth.request_scope import Refusal, scope_of
 
 
 @allow_cross_site(reason="Whoever looks for a contact may come from anywhere.")
@@ -42,3 +50,90 @@ def change_password(request: HttpRequest) -> HttpResponse:
     if conf.CHANGE_PASSWORD_URL is None:
         raise Http404
     return HttpResponseRedirect(resolve_url(conf.CHANGE_PASSWORD_URL))
+
+
+# --- what browsers report ----------------------------------------------------------------------------
+
+_MOST_BYTES = 16_384
+_MOST_REPORTS = 10
+_MOST_TEXT = 200
+_A_MINUTE = 60
+_told: TTLCache[tuple[str, ...], bool] = TTLCache(maxsize=4096, ttl=3600)
+_counted: TTLCache[str, int] = TTLCache(maxsize=4096, ttl=60)
+_lock = threading.Lock()
+
+
+@csrf_exempt
+@require_POST
+def csp_report(request: HttpRequest) -> HttpResponse:
+    """Take a report of a browser (CSP 3 §5.3, Reporting API) and write the event `csp_violation`; 204.
+
+    Put it at `CSP_REPORT_PATH`. Anybody can send one: at most 60 a minute from an address (an IPv6 /64 is one), the
+    same violation once an hour, both in each process, and no query of an address, since that may hold a token.
+
+    Raises UnsupportedMediaType, TooLarge, MalformedRequest or RateLimited.
+    """
+    if request.content_type not in {"application/csp-report", "application/reports+json"}:
+        raise UnsupportedMediaType("Send application/csp-report or application/reports+json.")
+    if not _has_room(address_prefix(scope_of(request).ip_address)):
+        raise RateLimited(headers={"Retry-After": str(_A_MINUTE)})
+    for violation in _violations(_body_of(request)):
+        if _is_news(tuple(violation.values())):
+            scope_of(request).suspicions.append(Refusal("csp_violation", dict(violation)))
+    return HttpResponse(status=204)
+
+
+def _body_of(request: HttpRequest) -> Any:
+    if int(request.META.get("CONTENT_LENGTH") or 0) > _MOST_BYTES:
+        raise TooLarge
+    try:
+        return json.loads(request.body)
+    except (ValueError, RecursionError):
+        raise MalformedRequest("The body is no report.") from None
+
+
+def _violations(body: Any) -> Iterator[dict[str, str]]:
+    """Yield the few members that say what happened, of both forms."""
+    reports = body if isinstance(body, list) else [body]
+    for report in reports[:_MOST_REPORTS]:
+        inner = report.get("csp-report", report.get("body")) if isinstance(report, dict) else None
+        if not isinstance(inner, dict):
+            raise MalformedRequest("The body is no report.")
+        if report.get("type", "csp-violation") != "csp-violation":
+            continue  # a deprecation, an intervention: of no concern here
+        yield {
+            "page": _place(inner.get("document-uri", inner.get("documentURL"))),
+            "directive": _text(inner.get("effective-directive", inner.get("effectiveDirective"))),
+            "blocked": _place(inner.get("blocked-uri", inner.get("blockedURL"))),
+            "script": _place(inner.get("source-file", inner.get("sourceFile"))),
+            "line": _text(inner.get("line-number", inner.get("lineNumber"))),
+        }
+
+
+def _text(value: Any) -> str:
+    return str(value)[:_MOST_TEXT] if isinstance(value, str | int) else ""
+
+
+def _place(value: Any) -> str:
+    """Return an address without its query, fragment and password; a word such as `inline` as it is."""
+    try:
+        parts = urlsplit(_text(value))
+    except ValueError:
+        return ""
+    if not parts.netloc:
+        return parts.path or parts.scheme
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _has_room(address: str) -> bool:
+    with _lock:
+        count = _counted.get(address, 0) + 1
+        _counted[address] = count
+    return count <= _A_MINUTE
+
+
+def _is_news(violation: tuple[str, ...]) -> bool:
+    with _lock:
+        is_news = violation not in _told
+        _told[violation] = True
+    return is_news

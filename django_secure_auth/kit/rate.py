@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 _UNITS = {
     "s": 1, "sec": 1, "second": 1,
@@ -31,6 +32,20 @@ class Rate:
         that is not the one that was meant protects nobody. Raises ValueError.
         """
         return _parse(text) if isinstance(text, str) else _refuse(text)
+
+    @classmethod
+    def parse_several(cls, text: object) -> tuple[Rate, ...]:
+        """Read `"5/min, 100/hour"`: one rate, or several of growing windows, each of which allows more than the last.
+
+        One that allows no more than a shorter one is a slip: the shorter would never be reached. Raises ValueError.
+        """
+        rates = (
+            tuple(_parse(part.strip(" ")) for part in text.split(",")) if isinstance(text, str) else (_refuse(text),)
+        )
+        for shorter, longer in pairwise(rates):
+            if shorter.seconds >= longer.seconds or shorter.limit >= longer.limit:
+                raise ValueError(f"{text!r} does not grow; write for example '5/min, 100/hour'")
+        return rates
 
 
 @lru_cache(maxsize=256)

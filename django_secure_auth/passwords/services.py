@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import secrets
 import threading
 import unicodedata
@@ -18,12 +19,13 @@ from django.db.models import Q
 
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
+from django_secure_auth.conf import secret_ring
 from django_secure_auth.exceptions import InvalidCredentials, RateLimited, rate_limit_headers
 from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.passwords.fields import CanonicalEmailField
 from django_secure_auth.prepared import Param, PreparedSelect, same_in_any_case
-from django_secure_auth.ratelimit.services import Reservation, give_back, reserve
+from django_secure_auth.ratelimit.services import Reservation, give_back, keep, reserve, reserve_member, watch
 from django_secure_auth.request_scope import AnyRequest, plain_request, scope_of
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import rehash
@@ -122,9 +124,48 @@ def reserve_attempt(request: AnyRequest, identifier: str, *, device: str | None)
     address = address_prefix(scope_of(request).ip_address)
     taken = (
         reserve("login_address", address, request=request),
+        *_reserve_for_site(request, address),
         reserve("login_account", identifier, request=request),
     )
     return Attempt(identifier, False, taken)
+
+
+# --- many accounts from many addresses ---------------------------------------------------------------
+#
+# Credential stuffing, where no account and no address reaches a limit of its own. Two traces are left: whoever tries
+# one password on every account leaves the password; whoever tries on each the one that has leaked leaves the failures
+# of the whole site. What is slowed are strangers. A browser that has signed in to the account before is counted by
+# neither, or an attacker could keep everybody out by noise.
+
+_STUFFING = "credential_stuffing"
+_FINGERPRINT_BYTES = 8
+
+
+def _reserve_for_site(request: AnyRequest, address: str) -> tuple[Reservation | None, ...]:
+    """Count an attempt for the whole site; while there are too many, an address has fewer than usual.
+
+    The site itself never closes: whoever sends enough wrong passwords could close it for everybody.
+    """
+    for_site, is_alarm = watch("login_site", request=request, description=_STUFFING)
+    return for_site, reserve("login_address_alarm", address, request=request) if is_alarm else None
+
+
+def _reserve_password(request: AnyRequest, identifier: str, password: str) -> Reservation | None:
+    """Count an account against those that strangers have tried this password on, known or not.
+
+    Neither is stored: the cache holds a truncated HMAC under a key of its own, and hashes.
+    """
+    return reserve_member(
+        "login_password", _fingerprint(password), member=identifier, request=request, description=_STUFFING
+    )
+
+
+def _fingerprint(password: str) -> str:
+    typed = unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")
+    return hmac.digest(secret_ring("stuffing").first.value, typed, "sha256")[:_FINGERPRINT_BYTES].hex()
+
+
+# --- the judgement -----------------------------------------------------------------------------------
 
 
 def prove_password(
@@ -135,18 +176,21 @@ def prove_password(
     Only `authenticate()` decides, so that a backend which refuses somebody is obeyed. For an unknown account it is
     asked for a name that nobody has, and hashes all the same.
 
-    Raises InvalidCredentials, or RateLimited when another check of the account takes too long: not judged, not counted.
+    Raises InvalidCredentials, LimitReached when strangers have tried this password on too many accounts, or RateLimited
+    when another check of the account takes too long: not judged, not counted.
     """
+    tried = None if attempt.is_known_device else _reserve_password(request, attempt.identifier, password)
     try:
         user = _judge(request, found, password, attempt)
     except RateLimited:
-        give_back(*attempt.taken)
+        give_back(*attempt.taken, tried)
         raise
     if user is None or found is None or user.pk != found.pk:
         reason = "unknown" if found is None else "wrong_password" if found.is_active else "inactive"
+        keep(tried)
         record(events.LOGIN_FAIL, request=request, user=found, reason=reason)
         raise InvalidCredentials
-    give_back(*attempt.taken)
+    give_back(*attempt.taken, tried)
     return user
 
 

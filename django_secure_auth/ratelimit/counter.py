@@ -60,13 +60,22 @@ def counter_for(name: str, parts: tuple[str, ...], rate: Rate) -> Counter:
     Parts are hashed one by one: joined plainly, `bob` + `10.0.0.1` and `bob1` + `0.0.0.1` would share a
     counter, and a name of any length or alphabet would reach the cache (ASVS 1.3.9).
     """
-    value = "".join(hashlib.sha256(part.encode("utf-8", "surrogatepass")).hexdigest() for part in parts)
+    value = "".join(map(_digest, parts))
     last_second = _get_window(value, rate.seconds)
     key, key_before = (
         str(_make_cache_key(f"secure_auth:{name}", window, (rate.limit, rate.seconds), value, None))
         for window in (last_second, last_second - rate.seconds)
     )
     return Counter(key, key_before, rate, int(last_second) + 1)
+
+
+def _digest(part: str) -> str:
+    return hashlib.sha256(part.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def digest_of(*parts: str) -> str:
+    """Return a short name of these parts, in this order, that no others share."""
+    return _digest("".join(map(_digest, parts)))
 
 
 def take(cache: BaseCache, counter: Counter) -> int:
@@ -81,6 +90,9 @@ def take(cache: BaseCache, counter: Counter) -> int:
         except ValueError:
             count = None  # nobody has counted yet, or it was evicted
         if isinstance(count, int):
+            if count <= 1:
+                # All was given back, or it was evicted between the look and the increment: then it would stay for ever.
+                cache.touch(counter.key, counter.lifetime)
             return count
         if cache.add(counter.key, 1, counter.lifetime):
             return 1
@@ -88,19 +100,21 @@ def take(cache: BaseCache, counter: Counter) -> int:
 
 
 # A window that is over does not grow any more: one look in each process is enough. What is given back late is not seen.
+# But not in the first seconds: who came just before the edge may be counted just after it, by another process.
 _over: LRUCache[str, int] = LRUCache(maxsize=10_000)
 _over_lock = threading.Lock()
 
 
-def count_before(cache: BaseCache, counter: Counter) -> int:
+def count_before(cache: BaseCache, counter: Counter, *, now: float) -> int:
     """Return how many attempts passed in the window before. Raises whatever the cache raises when it is away."""
     with _over_lock:
         known = _over.get(counter.key_before)
     if known is None:
         found = cache.get(counter.key_before)
         known = found if isinstance(found, int) else 0
-        with _over_lock:
-            _over[counter.key_before] = known
+        if now >= counter.over_at - counter.rate.seconds + EXPIRATION_FUDGE:
+            with _over_lock:
+                _over[counter.key_before] = known
     return known
 
 

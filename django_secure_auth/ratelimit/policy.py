@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from django_secure_auth.conf import conf
 from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.rate import Rate
 from django_secure_auth.ratelimit.services import reserve_at
@@ -21,18 +22,19 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One rate, counted for each caller by itself. Made by `limit_of`, which refuses nonsense."""
+    """Rates of one limit, counted for each caller by itself. Made by `limit_of`, which refuses nonsense."""
 
-    rate: Rate
+    rates: tuple[Rate, ...]
     per: Per
     methods: frozenset[str]
     name: str
     """Views that share it share the counters; "" is each view by itself."""
-    fail_open: bool
+    fail_open: bool | None
+    """Whether everybody passes while the cache is away, or nobody; None is what RATE_LIMIT_WHEN_AWAY says of views."""
 
     def __str__(self) -> str:
         per = self.per if isinstance(self.per, str) else getattr(self.per, "__name__", "a function")
-        return f"{self.rate.limit}/{self.rate.seconds}s per {per}"
+        return f"{', '.join(f'{rate.limit}/{rate.seconds}s' for rate in self.rates)} per {per}"
 
     def count(self, request: AnyRequest, *, view: str) -> None:
         """Count one request before the view runs. Raises LimitReached, and StateUnavailable unless it fails open."""
@@ -42,13 +44,14 @@ class Limit:
         if who is not None:
             parts = (self.name or view, *who)
             user = getattr(request, "user", None)
-            reserve_at(self.rate, self.name or "view", *parts, request=request, fail_open=self.fail_open, user=user)
+            fail_open = conf.RATE_LIMIT_WHEN_AWAY["view"] == "open" if self.fail_open is None else self.fail_open
+            reserve_at(self.rates, self.name or "view", *parts, request=request, fail_open=fail_open, user=user)
 
 
-def limit_of(rate: str, *, per: Per, methods: Iterable[str] | None, name: str | None, fail_open: bool) -> Limit:
+def limit_of(rate: str, *, per: Per, methods: Iterable[str] | None, name: str | None, fail_open: bool | None) -> Limit:
     """Return the limit that these words mean. Raises ImproperlyConfigured when they mean none."""
     try:
-        parsed = Rate.parse(rate)
+        parsed = Rate.parse_several(rate)
     except ValueError as error:
         raise ImproperlyConfigured(f"rate_limit: {error}.") from None
     if not callable(per) and per not in _CALLERS:

@@ -27,7 +27,7 @@ class RateLimitThrottle(BaseThrottle):
     per: Per = "user_or_ip"
     methods: Iterable[str] | None = None
     name: str | None = None
-    fail_open: bool = True
+    fail_open: bool | None = None
     _limit: Limit | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

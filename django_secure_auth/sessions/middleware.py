@@ -26,7 +26,11 @@ from django_secure_auth.request_scope import Scope, open_scope, run_deferred
 _SEEN = "_secure_auth_seen"
 _SINCE = "_secure_auth_since"
 # By the code of what was met before any view.
-_SUSPICIONS = {"cross_site_request": events.CROSS_SITE, "plain_http": events.SENT_IN_CLEAR}
+_SUSPICIONS = {
+    "cross_site_request": events.CROSS_SITE,
+    "csp_violation": events.CSP_VIOLATION,
+    "plain_http": events.SENT_IN_CLEAR,
+}
 _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]

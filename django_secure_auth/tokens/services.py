@@ -231,7 +231,7 @@ def rotate(token: str, *, request: AnyRequest) -> Rotation:
     RefreshReused (after revoking). Call it outside of a transaction that a refusal rolls back.
     """
     parsed, genuine = _genuine(token)
-    reserve("refresh", "session", str(genuine.pk), request=request, fail_open=True)
+    reserve("refresh", "session", str(genuine.pk), request=request)
     found: Session | None = genuine
     while True:
         session = _refuse_if_over(found)

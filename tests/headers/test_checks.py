@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from django.core.checks import CheckMessage
 
-from django_secure_auth.headers.checks import find_cors, find_other_sites, find_transport, neighbours_of
+from django_secure_auth.checks import check_loosened
+from django_secure_auth.headers.checks import find_cors, find_hsts, find_other_sites, find_transport, neighbours_of
 
 HEADERS = "django_secure_auth.headers.middleware.SecurityHeadersMiddleware"
 CORS = "corsheaders.middleware.CorsMiddleware"
@@ -33,7 +34,7 @@ def good(settings: Any) -> Any:
 
 
 def found() -> list[CheckMessage]:
-    return [*find_cors(), *find_transport(), *find_other_sites()]
+    return [*find_cors(), *find_transport(), *find_other_sites(), *find_hsts()]
 
 
 def the_one(check_id: str) -> CheckMessage:
@@ -158,3 +159,24 @@ def test_w070_a_security_txt_that_runs_out(good: Any, days: int) -> None:
 def test_w071_other_sites_are_let_in(good: Any, mode: str) -> None:
     good.DJANGO_SECURE_AUTH = {"HTTPS_ONLY": True, "CROSS_SITE_CHECK": mode}
     the_one("W071")
+
+
+@pytest.mark.parametrize(("seconds", "with_subdomains"), [(3600, True), (31_536_000, False)])
+def test_w050_a_weaker_hsts_of_the_projects_own(good: Any, seconds: int, with_subdomains: bool) -> None:
+    good.SECURE_HSTS_SECONDS, good.SECURE_HSTS_INCLUDE_SUBDOMAINS = 63_072_000, True
+    assert found() == []
+    good.SECURE_HSTS_SECONDS, good.SECURE_HSTS_INCLUDE_SUBDOMAINS = seconds, with_subdomains
+    the_one("W050")
+
+
+def test_i051_a_view_that_loosens_is_shown_with_its_reason(good: Any) -> None:
+    good.ROOT_URLCONF = "tests.headers.test_middleware"
+    message = next(one for one in check_loosened(app_configs=None) if one.id == "secure_auth.I051")
+    assert message.msg == "/picture/ loosens img-src: Pictures lie elsewhere."
+
+
+def test_i052_a_view_that_every_page_may_call_is_shown_with_its_reason(good: Any) -> None:
+    good.ROOT_URLCONF = "tests.headers.test_cross_site"
+    messages = [one.msg for one in check_loosened(app_configs=None)]
+    assert len(messages) == 3
+    assert messages[0] == "/opened/ may be called by pages of every site: The bank posts its answer here."

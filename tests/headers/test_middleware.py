@@ -23,13 +23,21 @@ from django.http import (
 from django.http.response import HttpResponseBase
 from django.template import engines
 from django.test import AsyncClient, Client, RequestFactory
-from django.urls import path
+from django.urls import include, path
+from django.utils.functional import SimpleLazyObject
+from django.views import View
+from django.views.decorators.cache import cache_control
 from django.views.decorators.clickjacking import xframe_options_exempt, xframe_options_sameorigin
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.test import APIClient
+from rest_framework.views import APIView
 
 from django_secure_auth.exceptions import RateLimited, StateUnavailable
 from django_secure_auth.headers.middleware import SecurityHeadersMiddleware
-from django_secure_auth.headers.policy import API_CSP, HSTS
+from django_secure_auth.headers.policy import HSTS, security_headers
 
+API_CSP = "default-src 'none'; frame-ancestors 'none'"
 PAGE = "<script nonce='{{ request.csp_nonce }}'></script><style nonce='{{ request.csp_nonce }}'></style>"
 GUARDED = "{% if request.csp_nonce %}yes{% endif %}"
 
@@ -105,12 +113,55 @@ def framed_page_at_home(request: HttpRequest) -> HttpResponse:
     return page(request)
 
 
+@security_headers(profile="page", csp={"img-src": "'none'"}, coep="require-corp")
+def strict_page(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("<p>no nonce of its own</p>")
+
+
+@security_headers(csp={"img-src": "https://img.example"}, loosen_because="Pictures lie elsewhere.")
+class PicturePage(View):
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse("<p>a picture</p>")
+
+
+def bannered(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("", headers={"Server": "teapot/1.0", "X-Powered-By": "steam"})
+
+
+def cookie_setting(request: HttpRequest) -> HttpResponse:
+    response = HttpResponse("")
+    response.set_cookie("a", "b")
+    return response
+
+
+def session_reading(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(request.session.get("a")))
+
+
+@cache_control(private=True)
+def cached_by_choice(request: HttpRequest) -> HttpResponse:
+    return session_reading(request)
+
+
+class WhoAmI(APIView):
+    permission_classes = ()
+
+    def get(self, request: Request) -> Response:
+        return Response({"auth": str(request.auth)})
+
+
 VIEWS: tuple[Callable[..., Any], ...] = (
     page, guarded_page, bare_page, own_headers, some_json, moved, streaming, missing, crash, refusing, page_later,
-    refusing_later, framed, framed_at_home, framed_page, framed_page_at_home,
+    refusing_later, framed, framed_at_home, framed_page, framed_page_at_home, strict_page, bannered, cookie_setting,
+    session_reading, cached_by_choice,
 )  # fmt: skip
 # Without a transaction around them, whatever the project under test does: these need no database.
-urlpatterns = [path(f"{view.__name__}/", transaction.non_atomic_requests(view)) for view in VIEWS]
+urlpatterns = [
+    *(path(f"{view.__name__}/", transaction.non_atomic_requests(view)) for view in VIEWS),
+    path("picture/", transaction.non_atomic_requests(PicturePage.as_view())),
+    path("who/", transaction.non_atomic_requests(WhoAmI.as_view())),
+    path("admin/", include(([path("page/", bare_page), path("own/", page)], "admin"))),
+]
 
 pytestmark = pytest.mark.urls(__name__)
 
@@ -161,7 +212,7 @@ def test_the_nonce_is_one_within_a_request_and_another_in_the_next(name: str, ge
         first, second = re.findall(r"nonce='([\w-]{22,})'", response.content.decode())
         assert first == second
         policy = response["Content-Security-Policy"]
-        assert f"script-src 'nonce-{first}'; style-src 'nonce-{first}'" in policy
+        assert f"script-src 'nonce-{first}' 'strict-dynamic'; style-src 'nonce-{first}'" in policy
         nonces.add(first)
     assert len(nonces) == 2
 
@@ -302,3 +353,111 @@ def test_an_answer_without_a_type_is_no_json(rf: RequestFactory) -> None:
 
     response = cast(HttpResponse, SecurityHeadersMiddleware(get_response)(rf.get("/")))
     assert "Content-Security-Policy" not in response
+
+
+def policy_of(response: Any) -> dict[str, str]:
+    parts = (part.partition(" ") for part in response["Content-Security-Policy"].split("; "))
+    return {name: rest for name, _, rest in parts}
+
+
+@both_ways
+def test_a_view_may_have_the_policy_of_a_page_without_asking_for_the_nonce(get: Callable[..., Any]) -> None:
+    response = get("strict_page")
+    policy = policy_of(response)
+    assert re.fullmatch(r"'nonce-[\w-]{22}' 'strict-dynamic'", policy["script-src"])
+    assert policy["img-src"] == "'none'"
+    assert response["Cross-Origin-Embedder-Policy"] == "require-corp"
+
+
+@both_ways
+def test_a_class_may_say_so_too(get: Callable[..., Any]) -> None:
+    assert policy_of(get("picture"))["img-src"] == "https://img.example"
+
+
+@both_ways
+def test_the_admin_has_a_policy_of_its_own(get: Callable[..., Any]) -> None:
+    policy = policy_of(get("admin/page"))
+    assert policy["script-src"] == policy["style-src"] == "'self'"
+    assert "trusted-types" not in policy
+    own = policy_of(get("admin/own"))
+    assert re.fullmatch(r"'self' 'nonce-[\w-]{22}'", own["script-src"])
+    assert own["script-src"] == own["style-src"]
+
+
+@both_ways
+def test_no_banner_tells_what_serves(get: Callable[..., Any]) -> None:
+    response = get("bannered")
+    assert not {"Server", "X-Powered-By"} & {name for name, _ in response.items()}
+
+
+@pytest.mark.django_db
+@pytest.mark.control("ASVS-14.3.2")
+@pytest.mark.parametrize("name", ["cookie_setting", "session_reading"])
+def test_what_depends_on_who_asks_is_stored_nowhere(name: str) -> None:
+    response = get_sync(name)
+    assert response["Cache-Control"] == "no-store"
+    assert "Cookie" in response["Vary"]
+
+
+@pytest.mark.django_db
+def test_what_a_credential_was_used_for_is_stored_nowhere(django_user_model: Any) -> None:
+    user = django_user_model.objects.create_user(**{django_user_model.USERNAME_FIELD: "ana"})
+    client = APIClient()
+    client.force_authenticate(user, token="proof")
+    response = client.get("/who/")
+    assert response["Cache-Control"] == "no-store"
+    assert {"Cookie", "Authorization"} <= set(response["Vary"].split(", "))
+
+
+def test_a_views_own_word_on_caches_stands() -> None:
+    assert get_sync("cached_by_choice")["Cache-Control"] == "private"
+
+
+@both_ways
+def test_what_is_the_same_for_all_may_be_stored(get: Callable[..., Any]) -> None:
+    assert "Cache-Control" not in get("bare_page")
+
+
+@both_ways
+def test_the_settings_of_a_project_are_sent(settings: Any, get: Callable[..., Any]) -> None:
+    settings.DJANGO_SECURE_AUTH = {
+        "PERMISSIONS_POLICY": {"camera": "(self)", "fullscreen": "*"},
+        "CROSS_ORIGIN_EMBEDDER_POLICY": "credentialless",
+        "CSP_REPORT_PATH": "/csp/",
+    }
+    response = get("page")
+    allowed = "camera=(self), geolocation=(), microphone=(), payment=(), usb=(), fullscreen=*"
+    assert response["Permissions-Policy"] == allowed
+    assert response["Cross-Origin-Embedder-Policy"] == "credentialless"
+    assert response["Reporting-Endpoints"] == 'csp="/csp/"'
+    assert policy_of(response)["report-uri"] == "/csp/"
+    assert policy_of(response)["report-to"] == "csp"
+    assert "report-uri" not in get("some_json")["Content-Security-Policy"]
+
+
+def test_the_nonce_is_djangos_where_django_has_one() -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        # As Django 6's middleware sets it: drawn at its first use, true from then on.
+        request._csp_nonce = SimpleLazyObject(lambda: "from-django")  # type: ignore[attr-defined]  # Django 6's name
+        return page(request)
+
+    response: Any = SecurityHeadersMiddleware(view)(RequestFactory().get("/"))
+    assert b"nonce='from-django'" in response.content
+    assert "'nonce-from-django'" in response["Content-Security-Policy"]
+
+
+def test_djangos_nonce_alone_is_a_promise_too() -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        request._csp_nonce = "from-django"  # type: ignore[attr-defined]  # Django 6's name
+        return HttpResponse("<script nonce='from-django'></script>")
+
+    response: Any = SecurityHeadersMiddleware(view)(RequestFactory().get("/"))
+    assert "'nonce-from-django'" in response["Content-Security-Policy"]
+
+
+def test_djangos_own_middleware_is_not_doubled(settings: Any) -> None:
+    settings.SECURE_HSTS_SECONDS = 63_072_000
+    response = get_sync("page", secure=True)
+    for name in ("Strict-Transport-Security", "X-Frame-Options", "X-Content-Type-Options", "Referrer-Policy"):
+        assert len([value for header, value in response.items() if header == name]) == 1
+    assert response["Strict-Transport-Security"] == "max-age=63072000"

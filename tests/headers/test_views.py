@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.test import Client
+from django.urls import path
 
+from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.conf import Conf
+from django_secure_auth.headers import views
+from django_secure_auth.headers.urls import urlpatterns as well_known
+from django_secure_auth.headers.views import csp_report
 
-pytestmark = pytest.mark.urls("django_secure_auth.headers.urls")
+urlpatterns = [*well_known, path("csp/", transaction.non_atomic_requests(csp_report))]
+pytestmark = pytest.mark.urls(__name__)
 EXPIRES = datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2)))
 FIELDS: dict[str, Any] = {"contact": "mailto:security@example.com", "expires": EXPIRES}
 
@@ -66,3 +74,100 @@ def test_a_password_manager_finds_the_page(settings: Any) -> None:
 def test_what_is_not_set_is_not_there(path: str) -> None:
     assert Client().get(path).status_code == 404
     assert datetime.now(UTC) < EXPIRES
+
+
+# --- what browsers report ----------------------------------------------------------------------------
+
+OLD = {
+    "csp-report": {
+        "document-uri": "https://app.example/page?token=secret#x",
+        "effective-directive": "script-src-elem",
+        "blocked-uri": "inline",
+        "source-file": "https://ana:pw@app.example/x.js?y",
+        "line-number": 7,
+    }
+}
+NEW = [
+    {
+        "type": "csp-violation",
+        "body": {
+            "documentURL": "https://app.example/page?token=secret",
+            "effectiveDirective": "img-src",
+            "blockedURL": "data",
+            "lineNumber": None,
+        },
+    },
+    {"type": "deprecation", "body": {"id": "x"}},
+]
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    views._told.clear()
+    views._counted.clear()
+
+
+def send(body: Any, kind: str = "application/csp-report") -> Any:
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Client(enforce_csrf_checks=True).post("/csp/", text, content_type=kind)
+
+
+@pytest.mark.django_db
+def test_a_report_of_either_form_is_an_event_without_what_may_be_secret() -> None:
+    assert send(OLD).status_code == 204
+    assert send(NEW, "application/reports+json").status_code == 204
+    new, old = SecurityEvent.objects.all()
+    assert old.event == "csp_violation"
+    assert old.details == {
+        "page": "https://app.example/page",
+        "directive": "script-src-elem",
+        "blocked": "inline",
+        "script": "https://app.example/x.js",
+        "line": "7",
+    }
+    assert (new.details["directive"], new.details["blocked"], new.details["line"]) == ("img-src", "data", "")
+
+
+@pytest.mark.django_db
+def test_the_same_violation_is_told_once() -> None:
+    for _ in range(3):
+        assert send(OLD).status_code == 204
+    assert SecurityEvent.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_an_address_has_sixty_a_minute() -> None:
+    statuses = [send(OLD).status_code for _ in range(61)]
+    assert statuses == [204] * 60 + [429]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (OLD, "application/json", 415),
+        (b"x" * 16_385, "application/csp-report", 413),
+        (b"{", "application/csp-report", 400),
+        (b"[" * 10_000, "application/csp-report", 400),
+        (b"\xff", "application/csp-report", 400),
+        ({}, "application/csp-report", 400),
+        ([5], "application/reports+json", 400),
+        ({"csp-report": []}, "application/csp-report", 400),
+    ],
+)
+def test_noise_is_refused_and_leaves_nothing(body: Any, kind: str, status: int) -> None:
+    assert send(body, kind).status_code == status
+    assert not SecurityEvent.objects.exists()
+
+
+@pytest.mark.django_db
+def test_members_of_any_type_are_no_defect() -> None:
+    odd = {"document-uri": "https://[", "effective-directive": ["x"], "blocked-uri": 5, "line-number": {"a": 1}}
+    assert send({"csp-report": odd}).status_code == 204
+    assert SecurityEvent.objects.get().details == {
+        "page": "", "directive": "", "blocked": "5", "script": "", "line": "",
+    }  # fmt: skip
+
+
+def test_it_takes_reports_only_by_post() -> None:
+    assert Client().get("/csp/").status_code == 405

@@ -30,6 +30,34 @@ def test_a_rate_is_a_limit_and_a_window(text: str, limit: int, seconds: int) -> 
     assert Rate.parse(text) == Rate(limit, seconds)
 
 
+def test_several_windows_are_read_in_the_order_in_which_they_grow() -> None:
+    assert Rate.parse_several("5/min") == (Rate(5, 60),)
+    assert Rate.parse_several("5/min, 100/hour,500/d") == (Rate(5, 60), Rate(100, 3600), Rate(500, 86400))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not a rate"),
+        (",", "not a rate"),
+        ("5/min,", "not a rate"),
+        ("5/min;10/h", "not a rate"),
+        ("5/min, 10/5x", "not a rate"),
+        ("5/min,\n10/h", "not a rate"),
+        ("5/min, 10/min", "does not grow"),
+        ("5/min, 10/60s", "does not grow"),
+        ("100/hour, 5/min", "does not grow"),
+        ("5/min, 5/hour", "does not grow"),
+        (5, "not a rate"),
+        (["5/min"], "not a rate"),
+        (None, "not a rate"),
+    ],
+)
+def test_several_windows_that_make_no_sense_are_refused(text: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Rate.parse_several(text)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -21,7 +21,8 @@ from tests.races.browser import Browser, let_go
 ROUNDS = 2 if connection.vendor == "mysql" else 5
 
 # One address sends everything here; what limits an address is not what these tests are about.
-WIDE = {"login_address": "100000/15m", "login_account": "100000/15m", "otp": "100000/15m", "refresh": "100000/15m"}
+LIMITS = ("login_address", "login_account", "login_password", "login_site", "otp", "refresh")
+WIDE = dict.fromkeys(LIMITS, "100000/15m")
 
 Configure = Callable[..., None]
 

@@ -89,7 +89,7 @@ class Attempts:
     def passes(self) -> bool:
         counter = counter_for("otp", ("ana",), self.rate)
         count = take(self.cache, counter)
-        before = count_before(self.cache, counter)
+        before = count_before(self.cache, counter, now=self.now)
         if counter.has_room(count, before, now=self.now):
             return True
         put_back(self.cache, counter)
@@ -128,6 +128,54 @@ def test_less_than_twice_the_limit_passes_in_any_stretch_of_a_windows_length(lim
         assert sum(moment - 60 < other <= moment for other in passed) <= max(1, 2 * limit - 1)
 
 
+@given(st.integers(1, 12), st.lists(st.tuples(st.floats(0, 1.2, allow_nan=False), st.integers(1, 15)), max_size=60))
+def test_in_any_stretch_no_more_passes_than_of_a_bucket_that_fills_evenly(
+    limit: int, bursts: list[tuple[float, int]]
+) -> None:
+    """Of a limit of N in a window of W, at most N * (1 + T/W) pass in any stretch of T, at an edge or not."""
+    with pytest.MonkeyPatch.context() as patch:
+        attempts = Attempts(Rate(limit, 60), patch)
+        passed: list[float] = []
+        for pause, size in bursts:
+            attempts.now += pause * 60
+            passed += [attempts.now for _ in range(size) if attempts.passes()]
+    for first, begin in enumerate(passed):
+        for last in range(first, len(passed)):
+            assert last - first + 1 <= limit * (1 + (passed[last] - begin) / 60) + 1e-6
+
+
+def test_the_bound_of_less_than_twice_the_limit_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten at the end of a window, nine evenly in the next: what the documentation says is no more than is so."""
+    attempts = Attempts(TEN, monkeypatch)
+    attempts.now = edge = counter_for("otp", ("ana",), TEN).over_at
+    attempts.now -= 0.5
+    passed = [attempts.now for _ in range(12) if attempts.passes()]
+    for second in range(1, 900):
+        attempts.now = edge + second - 0.6
+        if attempts.passes():
+            passed.append(attempts.now)
+    assert len(passed) == 19
+    assert passed[-1] - passed[0] < 900
+
+
+def test_who_is_counted_just_after_the_edge_is_seen_by_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that came before the edge and is counted after another process has looked: that must look again."""
+    attempts = Attempts(TEN, monkeypatch)
+    attempts.now = edge = counter_for("otp", ("ana",), TEN).over_at
+    attempts.now -= 0.001
+    under_way = counter_for("otp", ("ana",), TEN)
+    attempts.now = edge + 0.001
+    assert attempts.passes()  # nobody had been counted
+    for _ in range(10):
+        take(attempts.cache, under_way)  # now they are
+    attempts.now = edge + 1
+    assert not attempts.passes()
+    attempts.now = edge + 6  # they are remembered from here on
+    assert not attempts.passes()
+    attempts.cache.delete(under_way.key)
+    assert not attempts.passes()
+
+
 def test_right_after_a_windows_edge_nobody_passes_who_had_used_it_up(monkeypatch: pytest.MonkeyPatch) -> None:
     attempts = Attempts(TEN, monkeypatch)
     attempts.now = counter_for("otp", ("ana",), TEN).over_at - 0.5
@@ -161,9 +209,13 @@ class Fickle:
 
     def __init__(self, adds: list[bool], incs: list[Any]) -> None:
         self.adds, self.incs = adds, incs
+        self.touched: list[int] = []
 
     def add(self, key: str, value: int, timeout: int) -> bool:
         return self.adds.pop(0)
+
+    def touch(self, key: str, timeout: int) -> None:
+        self.touched.append(timeout)
 
     def incr(self, key: str) -> Any:
         answer = self.incs.pop(0)
@@ -180,6 +232,14 @@ def taken(adds: list[bool], incs: list[Any]) -> int:
 def test_a_counter_that_is_evicted_between_look_and_increment_begins_again() -> None:
     assert taken([False, True], [ValueError("gone"), ValueError("gone")]) == 1
     assert taken([False], [ValueError("gone"), 2]) == 2
+
+
+def test_a_counter_that_vanished_before_its_increment_gets_an_end() -> None:
+    """Django's Redis asks whether it is there, then increments: a key that went in between would stay for ever."""
+    cache: Any = Fickle([], [1, 2])
+    counter = Counter("key", "before", TEN, 0)
+    assert [take(cache, counter), take(cache, counter)] == [1, 2]
+    assert cache.touched == [counter.lifetime]
 
 
 def test_a_cache_that_does_not_keep_what_it_is_told_is_away() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -25,10 +26,14 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
 from django_secure_auth.decorators import rate_limit
+from django_secure_auth.kit.client_ip import address_prefix
+from django_secure_auth.kit.rate import Rate
 from django_secure_auth.models import SecurityEvent
+from django_secure_auth.ratelimit.counter import counter_for
 from django_secure_auth.ratelimit.throttling import RateLimitThrottle
 from django_secure_auth.request_scope import Credentials
 from django_secure_auth.routes import routes
+from tests.browser import Clock
 
 pytestmark = pytest.mark.django_db
 
@@ -167,6 +172,31 @@ def test_limits_stack_and_each_has_counters_of_its_own() -> None:
     assert passed(view, request(user=ben), request(user=ben, address="192.0.2.9")) == [False, True]
 
 
+def test_at_a_windows_edge_a_view_lets_nobody_have_the_limit_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = rate_limit("10/min", name="edge")(ok)
+    edge = counter_for("edge", ("edge", "ip", address_prefix("192.0.2.1")), Rate(10, 60)).over_at
+    monkeypatch.setattr(time, "time", lambda: edge - 0.01)
+    assert passed(view, *[request()] * 12).count(True) == 10
+    for second in (0.01, 1, 5.9):
+        monkeypatch.setattr(time, "time", lambda second=second: edge + second)
+        assert passed(view, *[request()] * 12).count(True) == 0
+    monkeypatch.setattr(time, "time", lambda: edge + 6.1)  # a tenth of the window has slid out
+    assert passed(view, *[request()] * 12).count(True) == 1
+
+
+def test_of_several_windows_each_holds_and_what_one_refuses_counts_in_none(clock: Clock) -> None:
+    view = rate_limit("2/min, 3/hour")(ok)
+    assert passed(view, *[request()] * 6) == [True, True, False, False, False, False]
+    clock.forward(seconds=125)  # had the four refused counted, the hour would be used up
+    assert passed(view, *[request()] * 2) == [True, False]
+    refused = view(request())
+    # Both refuse: who came back after a minute would come in vain.
+    assert refused.headers["RateLimit-Policy"] == '"view";q=3;w=3600'
+    assert int(refused.headers["Retry-After"]) > 120
+    told = [event.details["limit"] for event in SecurityEvent.objects.all()]
+    assert told == ["view", "view"]  # the first refusal of each window
+
+
 @pytest.mark.parametrize(
     ("per", "same", "other"),
     [
@@ -225,6 +255,12 @@ def test_views_of_one_name_share_the_counters_and_others_do_not() -> None:
     [
         ({"rate": "10/5x"}, "not a rate"),
         ({"rate": 10}, "not a rate"),
+        ({"rate": "5/min, 10/5x"}, "not a rate"),
+        ({"rate": "5/min,"}, "not a rate"),
+        ({"rate": ""}, "not a rate"),
+        ({"rate": "5/min, 10/min"}, "does not grow"),
+        ({"rate": "100/hour, 5/min"}, "does not grow"),
+        ({"rate": "5/min, 5/hour"}, "does not grow"),
         ({"rate": "0/min"}, "not a rate"),
         ({"rate": "1/min", "per": "address"}, "per is one of ip, user, user_or_ip, api_key"),
         ({"rate": "1/min", "methods": []}, "methods are some of"),
@@ -262,6 +298,22 @@ def test_while_the_cache_is_away_everybody_passes_or_nobody_as_was_said(
     assert "cannot count" in caplog.text
     closed = rate_limit("1/min", fail_open=False)(ok)(request())
     assert (closed.status_code, json.loads(closed.content)["code"]) == (503, "state_unavailable")
+    (event,) = SecurityEvent.objects.all()  # one in a minute, not one for each
+    assert (event.event, event.severity) == ("rate_limit_unavailable", "HIGH")
+    assert event.details == {"limit": "view", "policy": "open", "error": "ConnectionError"}
+
+
+def test_what_views_do_while_the_cache_is_away_is_a_setting_which_the_view_itself_overrules(
+    monkeypatch: pytest.MonkeyPatch, configure: Callable[..., None]
+) -> None:
+    def away(*_: Any) -> int:
+        raise ConnectionError
+
+    monkeypatch.setattr("django_secure_auth.ratelimit.services.take", away)
+    configure(RATE_LIMIT_WHEN_AWAY={"view": "closed"})
+    assert passed(rate_limit("1/min")(ok), request()) == [False]
+    assert passed(rate_limit("1/min", fail_open=True)(ok), request()) == [True]
+    assert throttled(Burst)(request()).status_code == 503
 
 
 @pytest.mark.django_db(transaction=True)

@@ -5,15 +5,31 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.cache import caches
-from django.test import Client
+from django.db import connections
+from django.test import Client, RequestFactory
+from hypothesis import given
+from hypothesis import strategies as st
 
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.exceptions import RateLimited, StateUnavailable
-from django_secure_auth.ratelimit.services import LimitReached, Reservation, give_back, reserve
+from django_secure_auth.kit.rate import Rate
+from django_secure_auth.ratelimit import counter as counter_module
+from django_secure_auth.ratelimit import services
+from django_secure_auth.ratelimit.counter import Counter, counter_for, take
+from django_secure_auth.ratelimit.services import (
+    LimitReached,
+    Reservation,
+    give_back,
+    keep,
+    reserve,
+    reserve_at,
+    reserve_member,
+)
 
 AWAY = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
 
@@ -55,7 +71,7 @@ def test_each_one_has_its_own_budget() -> None:
 def test_a_limit_that_is_not_overridden_keeps_its_default() -> None:
     reservation = reserve("login_account", "ana")
     assert reservation is not None
-    assert (reservation.counter.rate.limit, reservation.counter.rate.seconds) == (10, 900)
+    assert [counter.rate for counter in reservation.counters] == [Rate(10, 900)]
 
 
 def test_hammering_neither_prolongs_a_block_nor_swallows_what_is_given_back() -> None:
@@ -120,6 +136,110 @@ def test_of_parallel_attempts_exactly_as_many_pass_as_the_limit_says() -> None:
     assert len(passed) == 3
 
 
+def test_an_attempt_that_meets_the_edge_under_way_is_counted_in_the_next_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or one that came before the edge would pass after others had looked at its window."""
+    edge = counter_for("otp", ("ana",), Rate(3, 60)).over_at
+    moment = edge - 0.001
+    monkeypatch.setattr(time, "time", lambda: moment)
+
+    def slow(cache: Any, counter: Counter) -> int:
+        nonlocal moment
+        number = take(cache, counter)
+        moment += jump
+        return number
+
+    monkeypatch.setattr(services, "take", slow)
+    jump = 0.002
+    taken = reserve("otp", "ana")
+    assert taken is not None
+    assert [counter.over_at for counter in taken.counters] == [edge + 60]
+    assert caches["default"].get(taken.counters[0].key_before) == 0
+    assert caches["default"].get(taken.counters[0].key) == 1
+
+
+@pytest.mark.django_db
+def test_a_cache_that_takes_longer_than_a_window_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = 1_800_000_000.5
+    monkeypatch.setattr(time, "time", lambda: moment)
+
+    def slow(cache: Any, counter: Counter) -> int:
+        nonlocal moment
+        moment += 61
+        return take(cache, counter)
+
+    monkeypatch.setattr(services, "take", slow)
+    with pytest.raises(StateUnavailable):
+        reserve("otp", "ana")
+
+
+@pytest.mark.django_db
+def test_what_the_first_window_refuses_does_not_touch_the_second_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many at once, those that have room in the first would find the second full of those that have none."""
+    rates = Rate.parse_several("2/h, 3/d")
+    touched: list[int] = []
+
+    def spied(cache: Any, counter: Counter) -> int:
+        touched.append(counter.rate.limit)
+        return take(cache, counter)
+
+    monkeypatch.setattr(services, "take", spied)
+    for _ in range(2):
+        reserve_at(rates, "otp", "ana")
+    assert touched == [2, 3, 2, 3]
+    with pytest.raises(LimitReached) as caught:
+        reserve_at(rates, "otp", "ana")
+    assert touched[4:] == [2]
+    assert caught.value.headers["RateLimit-Policy"] == '"otp";q=2;w=3600'
+
+
+@given(st.lists(st.floats(0, 40, allow_nan=False), min_size=1, max_size=80))
+def test_who_waits_as_long_as_several_windows_say_passes_and_each_of_them_holds(pauses: list[float]) -> None:
+    """R14: and at most N * (1 + T/W) pass in any T, for each window."""
+    rates = Rate.parse_several("3/min, 7/5min, 20/h")
+    now, passed = 1_800_000_000.5, []
+    caches["default"].clear()
+    counter_module._over.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: now)
+        patch.setattr(services, "record", lambda *_, **__: None)
+        for pause in pauses:
+            now += pause
+            try:
+                reserve_at(rates, "otp", "ana")
+            except LimitReached as refusal:
+                now += int(refusal.headers["Retry-After"])
+                reserve_at(rates, "otp", "ana")
+            passed.append(now)
+    for rate in rates:
+        for first, begin in enumerate(passed):
+            for number, moment in enumerate(passed[first:], start=1):
+                assert number <= rate.limit * (1 + (moment - begin) / rate.seconds) + 1e-6
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_members_at_once_exactly_as_many_pass_as_the_limit_says() -> None:
+    request: Any = RequestFactory().post("/")
+    barrier, passed = threading.Barrier(32), []
+
+    def attempt(number: int) -> None:
+        barrier.wait()
+        try:
+            passed.append(reserve_member("otp", "one", member=f"m{number}", request=request, description="why"))
+        except LimitReached:
+            pass
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=attempt, args=(number,)) for number in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(passed) == 3
+
+
 # --- without a cache ---------------------------------------------------------------------------------
 
 
@@ -130,16 +250,84 @@ def away(limits: Any) -> None:
 
 @pytest.mark.control("ASVS-16.5.3")
 @pytest.mark.usefixtures("away")
+@pytest.mark.django_db
 def test_without_its_cache_a_limit_is_closed(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR, logger="django_secure_auth"), pytest.raises(StateUnavailable):
         reserve("otp", "ana@example.com")
-    (entry,) = caplog.records
-    assert entry.getMessage() == "The rate-limit cache is away (ConnectionError); limit otp cannot count."
+    assert [entry.getMessage() for entry in caplog.records] == [
+        "The rate-limit cache is away (ConnectionError); limit otp cannot count.",
+        "Limits cannot count: their cache is away",
+    ]
 
 
 @pytest.mark.usefixtures("away")
+@pytest.mark.django_db
 def test_without_its_cache_a_limit_that_only_guards_the_load_is_open() -> None:
-    assert reserve("refresh", "192.0.2.0/24", fail_open=True) is None
+    assert reserve("refresh", "192.0.2.0/24") is None
+
+
+@pytest.mark.usefixtures("away")
+@pytest.mark.django_db
+def test_what_is_done_without_the_cache_is_a_setting(configure: Callable[..., None]) -> None:
+    configure(RATE_LIMIT_WHEN_AWAY={"otp": "open", "refresh": "closed"})
+    assert reserve("otp", "ana") is None
+    with pytest.raises(StateUnavailable):
+        reserve("refresh", "192.0.2.0/24")
+    with pytest.raises(StateUnavailable):
+        reserve("login_account", "ana")  # what is not named stays as it was
+
+
+@pytest.mark.usefixtures("away")
+@pytest.mark.django_db
+def test_an_outage_is_an_event_once_a_minute_in_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = [1000.0, 1001.0, 1059.0, 1060.5, 1061.0]
+    for moment in moments:
+        monkeypatch.setattr(time, "monotonic", lambda moment=moment: moment)
+        reserve("refresh", "192.0.2.0/24")
+    events = SecurityEvent.objects.filter(event="rate_limit_unavailable")
+    assert [event.details["policy"] for event in events] == ["open", "open"]
+
+
+@pytest.mark.django_db
+def test_a_limit_of_members_counts_each_once(monkeypatch: pytest.MonkeyPatch, limits: Any) -> None:
+    request: Any = RequestFactory().post("/")
+
+    def member(name: str) -> Reservation | None:
+        return reserve_member("otp", "one", member=name, request=request, description="why")
+
+    for _ in range(5):
+        keep(member("ana"))
+    taken = member("ben")
+    keep(member("cleo"))
+    with pytest.raises(LimitReached):
+        member("dora")
+    assert member("ana") is None  # counted already
+    give_back(taken)
+    keep(member("dora"))
+    (event,) = SecurityEvent.objects.all()
+    assert (event.event, event.details["description"], event.details["limit"]) == ("suspicious_request", "why", "otp")
+    monkeypatch.setattr(time, "time", lambda: 1_800_000_200.5)
+    assert member("ana") is not None  # in another window anew
+
+
+@pytest.mark.django_db
+def test_a_limit_of_members_without_its_cache(
+    limits: Any, configure: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    request: Any = RequestFactory().post("/")
+    limits.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "other"}}
+    taken = reserve_member("otp", "one", member="ana", request=request, description="why")
+    limits.CACHES = {"default": AWAY}
+    with caplog.at_level(logging.WARNING, logger="django_secure_auth"):
+        keep(taken)
+    assert [entry.getMessage() for entry in caplog.records] == [
+        "A rate-limit member could not be remembered: ConnectionError"
+    ]
+    with pytest.raises(StateUnavailable):
+        reserve_member("otp", "one", member="ana", request=request, description="why")
+    configure(RATE_LIMIT_WHEN_AWAY={"otp": "open"})
+    assert reserve_member("otp", "one", member="ana", request=request, description="why") is None
+    keep(None)
 
 
 @pytest.mark.usefixtures("away")
