@@ -19,7 +19,7 @@ from tests.real.deployment import Deployment, delete_queue, drop_database, execu
 from tests.real.postoffice import PostOffice
 
 NEEDED = ("postgres", "redis", "amqp")
-# A scanner of npm's, which not every machine can get: where `scripts/observatory install` has not been run, its tests are
+# A scanner of npm's, which not every machine can get: without `scripts/observatory install` its tests are
 # not of the suite.
 collect_ignore = [] if observatory.is_installed() else ["test_observatory.py"]
 
