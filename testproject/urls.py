@@ -5,6 +5,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from django_secure_auth.headers.views import csp_report
+from testproject.previews.views import LinkPreviewView
 from testproject.reports.views import ReportListView
 from testproject.views import api_docs, demo_page, icon
 
@@ -18,6 +19,7 @@ urlpatterns = [
     path("api/auth/", include("django_secure_auth.urls")),
     path("api/", include("testproject.notes.urls")),
     path("api/reports/", ReportListView.as_view(), name="reports"),
+    path("api/link-preview/", LinkPreviewView.as_view(), name="link-preview"),
     path("api/schema/", SpectacularAPIView.as_view(authentication_classes=[]), name="schema"),
     path("api/docs/", api_docs, name="docs"),
 ]

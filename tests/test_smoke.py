@@ -14,7 +14,7 @@ from django.urls import reverse
 import django_secure_auth
 
 # Who has this module loaded has the extra installed.
-NEEDS = {"django_secure_auth.openapi": "drf_spectacular"}
+NEEDS = {"django_secure_auth.openapi": "drf_spectacular", "django_secure_auth.kit.safe_fetch": "httpx"}
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(django_secure_auth.__path__, "django_secure_auth.")

@@ -1,0 +1,607 @@
+"""What a stranger names is fetched from the internet and from nowhere else; nothing inside is ever connected to."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import itertools
+import socket
+import ssl
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import pytest
+
+pytest.importorskip("httpx", reason="the extra `fetch` is not installed")
+
+import httpcore
+import httpx
+from dnslib import QTYPE, RR, A, DNSRecord
+from dnslib.server import BaseResolver, DNSServer
+
+from django_secure_auth.kit import safe_fetch
+from django_secure_auth.kit.addresses import OUTSIDE_V6, SPECIAL_V4, SPECIAL_V6, why_not_public
+from django_secure_auth.kit.safe_fetch import AsyncSafeTransport, SafeTransport, UnsafeURL, safe_aget, safe_get
+
+PUBLIC = "93.184.215.14"
+INSIDE = (
+    "127.0.0.1", "127.1.2.3", "10.0.0.1", "10.255.255.255", "172.16.0.1", "172.31.255.255", "192.168.1.1",
+    "169.254.169.254", "100.64.0.1", "100.100.100.200", "0.0.0.1", "224.0.0.1", "239.1.1.1", "240.0.0.1",
+    "255.255.255.255", "192.0.0.192", "198.18.0.1", "192.0.2.1", "203.0.113.9", "168.63.129.16",
+)  # fmt: skip
+
+
+def parts(v4: str) -> list[int]:
+    return [int(part) for part in v4.split(".")]
+
+
+def pair(v4: str) -> str:
+    a, b, c, d = parts(v4)
+    return f"{a:02x}{b:02x}:{c:02x}{d:02x}"
+
+
+def inverted(v4: str) -> str:
+    a, b, c, d = (255 - part for part in parts(v4))
+    return f"{a:02x}{b:02x}:{c:02x}{d:02x}"
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "dotted": lambda v4: v4,
+    "with a dot at its end": lambda v4: f"{v4}.",
+    "octal": lambda v4: ".".join(f"0{part:o}" for part in parts(v4)),
+    "long octal": lambda v4: ".".join(f"{part:012o}" for part in parts(v4)),
+    "hexadecimal": lambda v4: ".".join(hex(part) for part in parts(v4)),
+    "mixed": lambda v4: f"{hex(parts(v4)[0])}.{v4.split('.', 1)[1]}",
+    "three parts": lambda v4: "{}.{}.{}".format(*parts(v4)[:2], parts(v4)[2] * 256 + parts(v4)[3]),
+    "two parts": lambda v4: f"{parts(v4)[0]}.{int(IPv4Address(v4)) % 2**24}",
+    "dotless": lambda v4: str(int(IPv4Address(v4))),
+    "dotless, hexadecimal": lambda v4: hex(int(IPv4Address(v4))),
+    "dotless, octal": lambda v4: f"0{int(IPv4Address(v4)):o}",
+    "too large": lambda v4: str(int(IPv4Address(v4)) + 2**32),
+    "wide digits": lambda v4: v4.translate({ord("0") + n: chr(0xFF10 + n) for n in range(10)}),
+    "circled digits": lambda v4: v4.translate({ord("1") + n: chr(0x2460 + n) for n in range(9)}) + "①",
+    "ideographic dots": lambda v4: v4.replace(".", "。"),
+    "percent-encoded": lambda v4: "".join(f"%{ord(one):02x}" for one in v4),
+    "mapped": lambda v4: f"[::ffff:{v4}]",
+    "mapped, in hexadecimal": lambda v4: f"[::ffff:{pair(v4)}]",
+    "translated": lambda v4: f"[::ffff:0:{v4}]",
+    "compatible": lambda v4: f"[::{v4}]",
+    "NAT64": lambda v4: f"[64:ff9b::{v4}]",
+    "NAT64, local": lambda v4: f"[64:ff9b:1::{v4}]",
+    "6to4": lambda v4: f"[2002:{pair(v4)}::1]",
+    "Teredo": lambda v4: f"[2001:0:4136:e378:8000:63bf:{inverted(v4)}]",
+    "ISATAP": lambda v4: f"[2001:470::5efe:{v4}]",
+    "with a zone": lambda v4: f"[fe80::{pair(v4)}%25eth0]",
+    "a user before it": lambda v4: f"example.com@{v4}",
+    "a backslash before it": lambda v4: f"example.com\\@{v4}",
+    "a name that is one": lambda v4: f"named-{v4.replace('.', '-')}.example.com",
+    "a name that is a mapped one": lambda v4: f"mapped-{v4.replace('.', '-')}.example.com",
+    "a name that is one of two": lambda v4: f"mixed-{v4.replace('.', '-')}.example.com",
+}
+ALL = [(form, address) for form in FORMS for address in INSIDE]
+OTHERS = {
+    "scheme": ["ftp://example.com/", "file:///etc/passwd", "gopher://example.com/", "data:text/plain,x",
+               "//example.com/", "example.com", "HTTP+UNIX://x.example/", "javascript:alert(1)"],
+    "credentials": ["http://ana@example.com/", "http://ana:pw@example.com/", "http://@example.com/",
+                    "https://:@example.com/"],
+    "port": ["http://example.com:22/", "http://example.com:6379/", "https://example.com:8443/", "http://example.com:0/",
+             "http://example.com:99999/"],
+    "host": ["http://localhost/", "http://intranet/", "http://-a.example/", "http://a..example/", "http://a_b/",
+             "http://*.example/", f"http://{'a' * 64}.example/", f"http://{'a.' * 130}example/", "http:///x", "http://a,b.example/"],
+    "characters": ["", "http://example.com/\r\nX: y", "http://exa\tmple.com/", " http://example.com/",
+                   "http://example.com/\x00", "http://a b/", "http://[::1\u202e]/", "x" * 3000,
+                   "http://example.com\\@127.0.0.1/", "http://exam\u00adple.com/", "http://exam\u200bple.com/"],
+    "not a URL": ["http://[::1/", "http://example.com:port/", "http://[v1.x]/"],
+    "private": ["http://[fc00::1]/", "http://[fd00:ec2::254]/"],
+    "loopback": ["http://[::1]/", "http://[0:0:0:0:0:0:0:1]/"],
+    "multicast": ["http://[ff02::1]/"],
+    "unspecified": ["http://[::]/"],
+    "documentation": ["http://[2001:db8::1]/", "http://[3fff::1]/"],
+    "not handed out": ["http://[4000::1]/", "http://[1::1]/"],
+    "site-local": ["http://[fec0::1]/"],
+}  # fmt: skip
+
+Fetch = Callable[..., httpx.Response]
+
+
+def fetch_later(url: str, **how: Any) -> httpx.Response:
+    return asyncio.run(safe_aget(url, **how))
+
+
+both = pytest.mark.parametrize("fetch", [safe_get, fetch_later], ids=["sync", "async"])
+
+
+def names(host: str, port: int) -> Sequence[str]:
+    """A name server of one line: what a name says is what it means."""
+    kind, _, rest = host.partition(".")[0].partition("-")
+    v4 = rest.replace("-", ".")
+    known = {"named": [v4], "mapped": [f"::ffff:{v4}"], "mixed": [PUBLIC, v4]}
+    return known.get(kind, [PUBLIC])
+
+
+# --- nothing inside ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def never(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection is a failure, whatever comes of it."""
+
+    def refuse(*args: object, **kwargs: object) -> Any:
+        pytest.fail(f"connected: {args} {kwargs}")
+
+    monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", refuse)
+    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", refuse)
+
+
+def test_there_are_hundreds_of_them() -> None:
+    assert len(ALL) + sum(map(len, OTHERS.values())) > 600
+
+
+@both
+@pytest.mark.control("ASVS-1.3.6")
+@pytest.mark.usefixtures("never")
+@pytest.mark.parametrize("form", FORMS)
+def test_no_form_of_an_inside_address_is_connected_to(form: str, fetch: Fetch) -> None:
+    addresses = INSIDE if fetch is safe_get else INSIDE[:3]
+    for scheme, address in itertools.product(("http", "https"), addresses):
+        with pytest.raises(UnsafeURL) as refused:
+            fetch(f"{scheme}://{FORMS[form](address)}/x", resolver=names)
+        assert str(refused.value) == "This address cannot be fetched."
+        assert refused.value.rule not in {"connection", "time"}
+
+
+@pytest.mark.usefixtures("never")
+@pytest.mark.parametrize(("rule", "url"), [(rule, url) for rule, urls in OTHERS.items() for url in urls])
+def test_what_is_no_plain_url_is_refused_by_its_rule(rule: str, url: str) -> None:
+    with pytest.raises(UnsafeURL) as refused:
+        safe_get(url, resolver=names)
+    assert refused.value.rule == rule
+
+
+@pytest.mark.usefixtures("never")
+@pytest.mark.parametrize("host", ["example.com.evil.example", "evil-example.com", "www.example.com"])
+def test_a_list_of_hosts_narrows(host: str) -> None:
+    with pytest.raises(UnsafeURL, match="cannot be fetched"):
+        safe_get(f"https://{host}/", allow_hosts=["example.com", "other.example"], resolver=names)
+
+
+@pytest.mark.usefixtures("never")
+def test_a_list_of_hosts_opens_nothing() -> None:
+    for host in ("127.0.0.1", "named-127-0-0-1.example.com"):
+        with pytest.raises(UnsafeURL):
+            safe_get(f"http://{host}/", allow_hosts=[host], resolver=names)
+
+
+def test_one_host_is_no_list() -> None:
+    with pytest.raises(TypeError, match="collection"):
+        safe_get("https://example.com/", allow_hosts="example.com")
+
+
+@both
+@pytest.mark.usefixtures("never")
+@pytest.mark.parametrize("answers", [[], ["not an address"], None])
+def test_a_name_without_an_address_is_refused(answers: list[str] | None, fetch: Fetch) -> None:
+    def resolver(host: str, port: int) -> Sequence[str]:
+        if answers is None:
+            raise OSError("the name server is away")
+        return answers
+
+    with pytest.raises(UnsafeURL) as refused:
+        fetch("https://example.com/", resolver=resolver)
+    assert refused.value.rule == "name look-up"
+
+
+def test_the_systems_own_look_up_is_judged_too() -> None:
+    with pytest.raises(UnsafeURL) as refused:
+        safe_fetch._judged(safe_fetch._look_up("localhost", 80))
+    assert refused.value.rule == "loopback"
+
+
+def test_python_calls_nothing_public_inside_that_we_call_public() -> None:
+    """Against drift: what `ipaddress` has learnt since our table was read shows here."""
+    for network in (*SPECIAL_V4, *SPECIAL_V6, *OUTSIDE_V6):
+        assert why_not_public(network.network_address) is not None
+        assert why_not_public(network.broadcast_address) is not None
+    for text in ("1.1.1.1", PUBLIC, "8.8.8.8", "2606:4700::1111", "2a00:1450::1"):
+        assert why_not_public(ip_address(text)) is None
+    for number in range(0, 2**32, 2**32 // 50_000):
+        v4 = IPv4Address(number)
+        assert v4.is_global or why_not_public(v4) is not None, v4
+    for number in range(0, 2**128, 2**128 // 20_000):
+        v6 = IPv6Address(number)
+        assert v6.is_global or why_not_public(v6) is not None, v6
+
+
+# --- what may be fetched -----------------------------------------------------------------------------
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Site
+
+    def do_GET(self) -> None:
+        self.server.seen.append((self.headers.get("Host", ""), self.path, dict(self.headers)))
+        getattr(self, f"answer_{self.path.partition('?')[0].strip('/').replace('-', '_') or 'page'}")()
+
+    do_POST = do_GET
+
+    def send(self, body: bytes, status: int = 200, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def answer_page(self) -> None:
+        self.send(b"a page", Set_Cookie="a=b", Content_Type="text/plain; charset=utf-8")
+
+    def answer_missing(self) -> None:
+        self.send(b"none", 404)
+
+    def answer_moved(self) -> None:
+        self.send(b"", 302, Location=unquote(self.path.partition("?")[2]), Set_Cookie="a=b")
+
+    def answer_packed(self) -> None:
+        self.send(gzip.compress(b"a page"), Content_Encoding="gzip")
+
+    def answer_bomb(self) -> None:
+        self.send(gzip.compress(b"\0" * 50_000_000), Content_Encoding="gzip")
+
+    def answer_cut(self) -> None:
+        self.send(gzip.compress(b"a page")[:-4], Content_Encoding="gzip")
+
+    def answer_brotli(self) -> None:
+        self.send(b"x", Content_Encoding="br")
+
+    def answer_garbage(self) -> None:
+        self.send(b"no gzip", Content_Encoding="gzip")
+
+    def answer_long(self) -> None:
+        self.send(b"x" * 2000)
+
+    def answer_endless(self) -> None:
+        self.send_response(200)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for _ in range(100_000):
+            self.wfile.write(b"x" * 65_536)
+
+    def answer_headers(self) -> None:
+        self.send_response(200)
+        for number in range(20_000):
+            self.send_header(f"X-{number}", "x" * 50)
+        self.end_headers()
+
+    def answer_drip(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        for _ in range(100):
+            self.wfile.write(b"x")
+            self.wfile.flush()
+            time.sleep(0.05)
+
+    def answer_silence(self) -> None:
+        time.sleep(1)
+
+    def answer_padded(self) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for _ in range(100):
+            self.wfile.write(b"1;" + b"x" * 8000 + b"\r\na\r\n")
+        self.wfile.write(b"0\r\n\r\n")
+
+    def answer_nonsense(self) -> None:
+        self.wfile.write(b"SSH-2.0-x\r\n\r\n")
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except OSError:
+            pass  # whoever asked has hung up, as it should
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class Site(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.seen: list[tuple[str, str, dict[str, str]]] = []
+        self.connected: list[str] = []
+        self.peer: str | None = None
+        """What a connection says it has reached, when it is not what was asked for."""
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """The internet: whatever public address is connected to is this server, and says that it is that address."""
+    server = Site()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    sync_connect, async_connect = httpcore.SyncBackend.connect_tcp, httpcore.AnyIOBackend.connect_tcp
+
+    def says(stream: Any, host: str) -> Any:
+        real = stream.get_extra_info
+        peer = (server.peer or host, 443)
+        stream.get_extra_info = lambda info: peer if info == "server_addr" else real(info)
+        return stream
+
+    def connect(self: Any, host: str, port: int, timeout: float | None = None, **how: Any) -> Any:
+        server.connected.append(host)
+        return says(sync_connect(self, "127.0.0.1", server.server_address[1], timeout), host)
+
+    async def connect_later(self: Any, host: str, port: int, timeout: float | None = None, **how: Any) -> Any:  # noqa: ASYNC109  # httpcore's
+        server.connected.append(host)
+        return says(await async_connect(self, "127.0.0.1", server.server_address[1], timeout), host)
+
+    monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", connect)
+    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", connect_later)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def refusal_of(fetch: Fetch, url: str, **how: Any) -> str:
+    with pytest.raises(UnsafeURL) as refused:
+        fetch(url, resolver=names, **how)
+    return refused.value.rule
+
+
+@both
+@pytest.mark.parametrize("host", ["example.com", "EXAMPLE.com.", PUBLIC, "bücher.example", "[2606:4700::1111]"])
+def test_what_is_anybodys_is_fetched(site: Site, fetch: Fetch, host: str) -> None:
+    answer = fetch(f"http://{host}/?a=b#c", resolver=names)
+    assert (answer.status_code, answer.text) == (200, "a page")
+    assert site.connected == ["2606:4700::1111" if host.startswith("[") else PUBLIC]
+    assert site.seen[0][1] == "/?a=b"
+    if host.startswith("b"):
+        assert site.seen[0][0] == "xn--bcher-kva.example"
+
+
+@both
+@pytest.mark.parametrize("allowed", [["example.com"], [".com"], ["EXAMPLE.com."]])
+def test_a_host_of_the_list_is_fetched(site: Site, fetch: Fetch, allowed: list[str]) -> None:
+    assert fetch("http://example.com/", resolver=names, allow_hosts=allowed).text == "a page"
+
+
+@both
+def test_what_the_host_answers_is_an_answer(site: Site, fetch: Fetch) -> None:
+    assert fetch("http://example.com/missing", resolver=names).status_code == 404
+
+
+@both
+def test_a_packed_body_comes_unpacked(site: Site, fetch: Fetch) -> None:
+    answer = fetch("http://example.com/packed", resolver=names)
+    assert answer.text == "a page"
+    assert "Content-Encoding" not in answer.headers
+
+
+@both
+def test_neither_cookies_nor_the_environment_are_used(
+    site: Site, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://10.0.0.1:3128")
+    fetch("http://example.com/moved?/", resolver=names)
+    assert site.connected == [PUBLIC, PUBLIC]
+    assert "Cookie" not in site.seen[1][2]
+
+
+# --- redirects ---------------------------------------------------------------------------------------
+
+
+@both
+@pytest.mark.parametrize(
+    ("target", "rule"),
+    [
+        ("http://127.0.0.1/", "loopback"),
+        ("//169.254.169.254/latest/meta-data/", "link-local"),
+        ("http://named-10-0-0-1.example.com/", "private"),
+        ("http://example.com:6379/", "port"),
+        ("http://ana:pw@example.com/", "credentials"),
+        ("file:///etc/passwd", "scheme"),
+        ("http://[::1/", "not a URL"),
+        ("http://example.com/\xa0", "characters"),
+        ("http://exa%20mple.com/", "host"),
+        ("http://0x7f.1/", "odd address"),
+    ],
+)
+def test_each_hop_is_judged_like_the_first(site: Site, fetch: Fetch, target: str, rule: str) -> None:
+    assert refusal_of(fetch, f"http://example.com/moved?{quote(target)}") == rule
+    assert site.connected == [PUBLIC]
+
+
+@both
+def test_hops_are_counted(site: Site, fetch: Fetch) -> None:
+    there = "http://example.com/moved?/moved?/moved?/"
+    assert fetch(there, resolver=names).text == "a page"
+    assert refusal_of(fetch, there, max_redirects=2) == "redirects"
+
+
+@both
+def test_credentials_stay_with_their_origin(site: Site, fetch: Fetch) -> None:
+    headers = {"Authorization": "Bearer x", "X-Kept": "y"}
+    fetch("http://example.com/moved?/", resolver=names, headers=headers)
+    fetch("http://example.com/moved?http://other.example/", resolver=names, headers=headers)
+    assert ["Authorization" in seen[2] for seen in site.seen] == [True, True, True, False]
+    assert all(seen[2]["X-Kept"] == "y" for seen in site.seen)
+
+
+# --- size and time -----------------------------------------------------------------------------------
+
+
+@both
+@pytest.mark.parametrize(
+    ("path", "rule"),
+    [
+        ("long", "size"),
+        ("endless", "size"),
+        ("bomb", "size"),
+        ("padded", "size"),
+        ("cut", "encoding"),
+        ("brotli", "encoding"),
+        ("garbage", "connection"),
+        ("headers", "connection"),
+        ("nonsense", "connection"),
+    ],
+)
+def test_what_is_too_much_or_cannot_be_read_is_refused(site: Site, fetch: Fetch, path: str, rule: str) -> None:
+    assert refusal_of(fetch, f"http://example.com/{path}", max_bytes=1000) == rule
+
+
+def test_a_bomb_costs_no_more_than_the_bound(site: Site) -> None:
+    tracemalloc.start()
+    try:
+        assert refusal_of(safe_get, "http://example.com/bomb", max_bytes=100_000) == "size"
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # The server packs fifty million bytes in this process, in pieces of which we hold none.
+    assert peak < 150_000_000
+
+
+@both
+@pytest.mark.parametrize("path", ["drip", "silence"])
+def test_time_is_for_the_whole(site: Site, fetch: Fetch, path: str) -> None:
+    began = time.monotonic()
+    assert refusal_of(fetch, f"http://example.com/{path}", timeout=0.4) == "time"
+    assert time.monotonic() - began < 3
+
+
+@both
+def test_a_look_up_takes_its_time_from_the_same_account(fetch: Fetch) -> None:
+    def slow(host: str, port: int) -> Sequence[str]:
+        time.sleep(1)
+        return [PUBLIC]
+
+    with pytest.raises(UnsafeURL) as refused:
+        fetch("http://example.com/", resolver=slow, timeout=0.2)
+    assert refused.value.rule == "time"
+
+
+@both
+def test_no_time_at_all_is_a_refusal(site: Site, fetch: Fetch) -> None:
+    assert refusal_of(fetch, "http://example.com/", timeout=0) == "time"
+
+
+@both
+def test_a_connection_that_is_not_where_it_should_be_is_closed(site: Site, fetch: Fetch) -> None:
+    site.peer = "10.0.0.1"
+    assert refusal_of(fetch, "http://example.com/") == "peer"
+    assert site.seen == []
+
+
+@both
+def test_nobody_at_home_is_a_refusal_like_any_other(monkeypatch: pytest.MonkeyPatch, fetch: Fetch) -> None:
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(safe_fetch, "why_not_public", lambda address: None)
+        assert refusal_of(fetch, f"http://named-127-0-0-1.example.com:{port}/", ports=[port]) == "connection"
+
+
+# --- a name server that changes its mind -------------------------------------------------------------
+
+
+class Rebinding(BaseResolver):
+    """The first answer is public, all others are inside."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def resolve(self, request: Any, handler: Any) -> Any:
+        self.asked += 1
+        reply = request.reply()
+        reply.add_answer(RR(request.q.qname, QTYPE.A, rdata=A(PUBLIC if self.asked == 1 else "127.0.0.1"), ttl=0))
+        return reply
+
+
+@both
+def test_a_name_that_is_bound_anew_is_looked_up_once_and_then_refused(site: Site, fetch: Fetch) -> None:
+    answers = Rebinding()
+    server = DNSServer(answers, address="127.0.0.1", port=0)
+    port = server.server.server_address[1]
+    server.start_thread()
+
+    def ask(host: str, _port: int) -> Sequence[str]:
+        reply = DNSRecord.parse(DNSRecord.question(host).send("127.0.0.1", port, timeout=5))
+        return [str(record.rdata) for record in reply.rr]
+
+    try:
+        assert fetch("http://rebind.example.com/", resolver=ask).text == "a page"
+        assert (answers.asked, site.connected) == (1, [PUBLIC])
+        with pytest.raises(UnsafeURL) as refused:
+            fetch("http://rebind.example.com/", resolver=ask)
+        assert refused.value.rule == "loopback"
+        assert site.connected == [PUBLIC]
+    finally:
+        server.stop()
+        server.server.server_close()
+
+
+# --- TLS ---------------------------------------------------------------------------------------------
+
+
+@both
+def test_over_https_the_name_is_the_hosts_and_plain_http_is_no_way_on(site: Site, fetch: Fetch, tmp_path: Path) -> None:
+    from tests.real.tls_site import Certificate  # noqa: PLC0415  # pulls in what only this test needs
+
+    certificate = Certificate.make(tmp_path, "example.com")
+    asked: list[str | None] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.chain, certificate.key)
+    context.sni_callback = lambda _socket, name, _context: asked.append(name)
+    site.socket = context.wrap_socket(site.socket, server_side=True)
+    trusting = ssl.create_default_context(cafile=str(certificate.chain))
+    assert fetch("https://example.com/", resolver=names, ssl_context=trusting).text == "a page"
+    assert asked == ["example.com"]
+    there = "https://example.com/moved?http://example.com/"
+    assert refusal_of(fetch, there, ssl_context=trusting) == "redirect to plain http"
+    assert refusal_of(fetch, "https://other.example/", ssl_context=trusting) == "connection"
+    assert refusal_of(fetch, "https://example.com/") == "connection"  # nobody vouches for the certificate
+
+
+# --- as transports -----------------------------------------------------------------------------------
+
+
+def test_a_client_of_httpx_may_have_the_transport(site: Site) -> None:
+    with httpx.Client(transport=SafeTransport(resolver=names), trust_env=False, follow_redirects=True) as client:
+        assert client.post("http://example.com/", content=b"x").text == "a page"
+        with pytest.raises(UnsafeURL):
+            client.get("http://example.com/moved?http://127.0.0.1/")
+        with client.stream("GET", "http://example.com/packed") as response:
+            assert b"".join(response.iter_bytes()) == b"a page"
+
+
+def test_a_transport_takes_no_credentials_in_a_url(site: Site) -> None:
+    with pytest.raises(UnsafeURL) as refused:
+        SafeTransport(resolver=names).handle_request(httpx.Request("GET", "http://ana:pw@example.com/"))
+    assert refused.value.rule == "credentials"
+
+
+def test_an_async_client_of_httpx_may_have_the_transport(site: Site) -> None:
+    async def ask() -> str:
+        async with httpx.AsyncClient(transport=AsyncSafeTransport(resolver=names), trust_env=False) as client:
+            with pytest.raises(UnsafeURL):
+                await client.get("http://127.0.0.1/")
+            return (await client.get("http://example.com/")).text
+
+    assert asyncio.run(ask()) == "a page"
+
+
+def test_the_reason_is_for_the_log_and_nothing_secret_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(UnsafeURL), httpx.Client(transport=SafeTransport(resolver=names), trust_env=False) as client:
+        client.get("http://127.0.0.1/?token=secret")
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "django_secure_auth.safe_fetch"]
+    assert line == "A fetch was refused (loopback): host '127.0.0.1'"
