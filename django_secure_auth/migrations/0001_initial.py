@@ -7,6 +7,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
+import django_secure_auth.audit.models
 import django_secure_auth.otp.models
 import django_secure_auth.rbac.models
 import django_secure_auth.sessions.models
@@ -46,6 +47,10 @@ class Migration(migrations.Migration):
             name="SecurityEvent",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "uid",
+                    models.UUIDField(default=django_secure_auth.audit.models.new_uid, editable=False, unique=True),
+                ),
                 ("occurred_at", models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
                 ("event_type", models.CharField(db_index=True, max_length=32)),
                 ("event", models.CharField(max_length=64)),
@@ -58,10 +63,40 @@ class Migration(migrations.Migration):
                 ("user_agent", models.CharField(blank=True, max_length=256)),
                 ("request_id", models.CharField(blank=True, max_length=64)),
                 ("details", models.JSONField(blank=True, default=dict)),
+                ("salt", models.CharField(blank=True, editable=False, max_length=128)),
+                ("commitment", models.CharField(blank=True, editable=False, max_length=43)),
+                ("key_id", models.CharField(blank=True, editable=False, max_length=64)),
+                ("mac", models.CharField(blank=True, editable=False, max_length=43)),
             ],
             options={
                 "ordering": ("-id",),
                 "indexes": [models.Index(fields=["user_id", "-id"], name="secure_auth_event_user")],
+            },
+        ),
+        migrations.CreateModel(
+            name="AuditSeal",
+            fields=[
+                ("number", models.PositiveBigIntegerField(primary_key=True, serialize=False)),
+                ("sealed_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("first_row", models.PositiveBigIntegerField()),
+                ("last_row", models.PositiveBigIntegerField()),
+                ("after_id", models.BigIntegerField()),
+                ("upto_id", models.BigIntegerField(db_index=True)),
+                ("runs", models.JSONField()),
+                ("late", models.JSONField(default=list)),
+                ("newest_at", models.DateTimeField()),
+                ("root", models.CharField(max_length=64)),
+                ("tags", models.TextField(blank=True)),
+                ("tags_digest", models.CharField(max_length=64)),
+                ("previous", models.CharField(blank=True, max_length=64)),
+                ("key_id", models.CharField(max_length=64)),
+                ("mac", models.CharField(max_length=43)),
+                ("purged_at", models.DateTimeField(blank=True, null=True)),
+                ("purged_rows", models.PositiveBigIntegerField(blank=True, null=True)),
+                ("purge_mark", models.CharField(blank=True, max_length=128)),
+            ],
+            options={
+                "ordering": ("-number",),
             },
         ),
         migrations.CreateModel(
