@@ -215,6 +215,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
         ["probe", {"probe"}, {"probe": True}, [""], ["  "], [" probe"], ["probe", None], [5], None, True],
     ),
     "AUDIT_RETENTION": duration(DAY, 3650 * DAY),
+    "AUDIT_SEAL_INTERVAL": duration(MINUTE, 7 * DAY),
 }  # fmt: skip
 
 NAMES = [setting.name for setting in declared()]

@@ -124,6 +124,15 @@ class SecurityEvent(models.Model):
     def __str__(self) -> str:
         return f"{self.occurred_at:%Y-%m-%d %H:%M:%S} {self.event}"
 
+    def save(self, *, using: str | None = None, **_: Any) -> None:
+        if not self._state.adding:
+            raise TrailIsAppendOnly("Security events are never changed.")
+        # By force: a new instance under an old key would be an UPDATE otherwise.
+        super().save(force_insert=True, using=using)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TrailIsAppendOnly("Security events are never deleted; secure_auth_purge applies AUDIT_RETENTION.")
+
     def sign(self) -> None:
         """Set the salt, the commitment and the MAC of a row that is about to be inserted. It looks at no neighbour."""
         key = secret_ring("audit").first
@@ -144,15 +153,6 @@ class SecurityEvent(models.Model):
     def leaf(self) -> bytes:
         """Return the bytes that a seal covers: the number too, so that two rows cannot change places."""
         return b"%d\n%b\n%b" % (self.pk, self.mac.encode(), self.payload())
-
-    def save(self, *, using: str | None = None, **_: Any) -> None:
-        if not self._state.adding:
-            raise TrailIsAppendOnly("Security events are never changed.")
-        # By force: a new instance under an old key would be an UPDATE otherwise.
-        super().save(force_insert=True, using=using)
-
-    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise TrailIsAppendOnly("Security events are never deleted; secure_auth_purge applies AUDIT_RETENTION.")
 
 
 class AuditSeal(models.Model):

@@ -29,6 +29,8 @@ TAG_LENGTH = 8
 LONGEST_TRANSACTION = timedelta(minutes=10)
 """Where the database does not say who is still writing: rows younger than this are not sealed yet."""
 
+_TELLS_WHO_WRITES, _WRITES_IN_TURN = "postgresql", "sqlite"  # one writer at a time: numbers appear in their order
+
 _PATIENCE = 10.0  # seconds that the sealer waits for transactions in progress
 _LATE_SEALS, _LATE_FOR = 5, timedelta(days=1)  # where rows of a slower transaction are still looked for
 
@@ -145,15 +147,14 @@ def _settled_id(using: str) -> int:
     """Return an id at and below which no row can appear any more; 0 when there is none."""
     connection = connections[using]
     stored = SecurityEvent.objects.using(using)
-    if connection.vendor in ("postgresql", "sqlite"):
-        newest: int = stored.aggregate(newest=models.Max("id"))["newest"] or 0
-        # SQLite has one writer at a time: numbers appear in their order.
-        return newest if connection.vendor == "sqlite" or _writers_have_ended(connection) else 0
+    newest: int = stored.aggregate(newest=models.Max("id"))["newest"] or 0
+    if connection.vendor == _TELLS_WHO_WRITES:
+        return newest if _writers_have_ended(connection) else 0
+    if connection.vendor == _WRITES_IN_TURN:
+        return newest
     too_young = stored.filter(occurred_at__gt=timezone.now() - LONGEST_TRANSACTION).order_by("id")
     youngest = too_young.values_list("id", flat=True).first()
-    if youngest is not None:
-        return youngest - 1
-    return stored.aggregate(newest=models.Max("id"))["newest"] or 0
+    return newest if youngest is None else youngest - 1
 
 
 def _writers_have_ended(connection: Any) -> bool:

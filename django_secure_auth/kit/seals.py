@@ -1,4 +1,4 @@
-"""What makes a list of records tamper-evident: one spelling of a value, keyed MACs, salted commitments, Merkle roots."""
+"""What makes records tamper-evident: one spelling of a value, keyed MACs, salted commitments, Merkle roots."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def leaf(data: bytes) -> bytes:
 
 
 def merkle_root(leaves: Iterable[bytes]) -> bytes:
-    """Return the root over leaf hashes, in their order, in one pass and with memory for log2(n) hashes (RFC 6962 §2.1)."""
+    """Return the root over leaf hashes, in their order, in one pass and little memory (RFC 6962 §2.1)."""
     stack: list[tuple[int, bytes]] = []  # complete trees, the widest first
     for hashed in leaves:
         node = (1, hashed)
