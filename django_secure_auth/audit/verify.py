@@ -97,7 +97,7 @@ class _Verification:
             self.tally.seals += 1
             broken = list(self._seal(seal, last))
             yield from broken
-            yield from self._range(seal, is_first=last is None, is_broken=bool(broken))
+            yield from self._range(seal, last, is_broken=bool(broken))
             last = seal
         yield from self.unproven
         for number in sorted(self.known):
@@ -130,10 +130,10 @@ class _Verification:
 
     # --- the rows of one seal ------------------------------------------------------------------------
 
-    def _range(self, seal: AuditSeal, *, is_first: bool, is_broken: bool) -> Iterator[Finding]:
+    def _range(self, seal: AuditSeal, last: AuditSeal | None, *, is_broken: bool) -> Iterator[Finding]:
         inside = self.rows.filter(id__lte=seal.upto_id)
-        if not is_first:
-            inside = inside.filter(id__gt=seal.after_id)
+        if last:  # the first range has no lower end: nobody can put a row below it
+            inside = inside.filter(id__gt=last.upto_id)
         if is_broken or not _is_well_formed(seal):
             # What a seal says that is not ours counts for nothing: each row by itself.
             yield from (found for row in self._read(inside) if (found := self._alone(row, str(seal), seal.number)))
