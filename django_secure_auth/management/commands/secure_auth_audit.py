@@ -31,7 +31,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--seals",
             metavar="FILE",
-            help="verify: exported seals that the trail must fit; without them nobody can tell that its end was cut off",
+            help="verify: exported seals that the trail must fit; only they show that its end was cut off",
         )
         parser.add_argument(
             "--what", choices=("events", "seals"), default="events", help="export: which of the two (default events)"
@@ -54,15 +54,13 @@ class Command(BaseCommand):
         if more:
             self.stdout.write(f"and {more} more")
         self.stdout.write(
-            f"{tally.rows} rows read, {tally.unsealed} of them not sealed yet, {tally.late} late, {tally.erased} erased; "
-            f"{tally.seals} seals, {tally.purged} of them of rows that retention deleted"
+            f"{tally.rows} rows read, {tally.unsealed} of them not sealed yet, {tally.late} late, {tally.erased} erased"
+            f"; {tally.seals} seals, {tally.purged} of them of rows that retention deleted"
         )
         if not known:
             self.stdout.write("Not compared with exported seals (--seals): whether the end was cut off is not known.")
         if tally.is_overdue:
-            self.stderr.write(
-                "Rows have waited for a seal for more than twice AUDIT_SEAL_INTERVAL: does the sealer run?"
-            )
+            self.stderr.write("Rows have waited for a seal more than twice AUDIT_SEAL_INTERVAL: does the sealer run?")
         if first:
             kinds = {kind.value: count for kind, count in tally.kinds.items()}
             record(events.AUDIT_BROKEN, first=str(first[0]), findings=kinds)
