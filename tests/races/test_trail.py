@@ -13,7 +13,7 @@ import pytest
 from django.db import connection, connections, models
 
 from django_secure_auth.audit import seals
-from django_secure_auth.audit.models import AuditSeal, SecurityEvent
+from django_secure_auth.audit.models import AuditSeal, SecurityEvent, new_uid
 from django_secure_auth.audit.seals import seal
 from django_secure_auth.audit.services import _write_rows
 from django_secure_auth.audit.verify import Tally
@@ -163,8 +163,7 @@ def _insert(ids: list[int], chance: random.Random) -> tuple[str, int]:
     like = columns(chance.choice(ids))
     # Into the gap that every third id has, behind everything, or below it.
     pk = chance.choice([chance.choice([one for one in ids if one % 3 == 2]) + 1, ids[-1] + 1000, -1])
-    uid = f"{chance.getrandbits(128):032x}"
-    insert(**{**like, "id": pk, "uid": uid})
+    insert(**{**like, "id": pk, "uid": new_uid()})
     return ("changed or added" if pk == ids[-1] + 1000 else "added"), pk
 
 
