@@ -120,6 +120,7 @@ class SecurityEvent(models.Model):
     class Meta:
         ordering = ("-id",)
         indexes = [models.Index(fields=["user_id", "-id"], name="secure_auth_event_user")]
+        permissions = [("export_securityevent", "Can export security events")]
 
     def __str__(self) -> str:
         return f"{self.occurred_at:%Y-%m-%d %H:%M:%S} {self.event}"

@@ -141,8 +141,11 @@ class _Verification:
         is_purged = False
         if seal.purged_at is not None:
             self.tally.purged += 1
-            is_purged = _is_ours(seal.purge_mark, seal.purge_payload()) is True
-            if not is_purged:
+            is_ours = _is_ours(seal.purge_mark, seal.purge_payload())
+            is_purged = is_ours is not False
+            if is_ours is None:
+                yield _of(seal, Kind.KEY, f"of its deletion: {_no_key(_key_of(seal.purge_mark))}")
+            elif not is_ours:
                 yield _of(seal, Kind.SEAL, "it says that retention deleted its rows, and our key did not.")
             elif seal.purged_rows != (count := seal.last_row - seal.first_row + 1):
                 text = f"of {count} rows only {seal.purged_rows} were left when retention deleted them."
@@ -158,7 +161,7 @@ class _Verification:
         leaves: list[bytes] = []
         is_whole = not is_purged
         for position, number, row in _side_by_side(iter(()) if is_purged else ids_in(seal), stored):
-            found: tuple[Kind, str] | None
+            found: Verdict
             if row is None:
                 found = Kind.MISSING, "it was sealed and is gone."
             elif position is None:
@@ -167,7 +170,7 @@ class _Verification:
                     yield _of(seal, *found, row=number)
                 continue
             else:
-                self.tally.rows += 1
+                self._count(row)
                 leaves.append(_leaf(row))
                 tag = seal.tags[position * TAG_LENGTH : (position + 1) * TAG_LENGTH]
                 found = self._sealed(row, not has_tags or leaves[-1].hex().startswith(tag))
@@ -177,21 +180,21 @@ class _Verification:
         if is_whole and merkle_root(leaves).hex() != seal.root:
             yield _of(seal, Kind.CHANGED, "its rows do not make up its Merkle root.")
 
-    def _sealed(self, row: SecurityEvent, is_in_place: bool) -> tuple[Kind, str] | None:
-        found = self._judge(row)
+    def _sealed(self, row: SecurityEvent, is_in_place: bool) -> Verdict:
+        found = judge(row)
         if found and found[0] is not Kind.KEY:
             return Kind.CHANGED, found[1]
         if not is_in_place:
             return (Kind.CHANGED if found else Kind.REORDERED), "it is not the row that was sealed under this number."
         # Without the key of the row, its seal proves the rest.
-        return self._judge_personal(row) if found else None
+        return _judge_personal(row) if found else None
 
-    def _stray(self, row: SecurityEvent, seal: AuditSeal, *, is_purged: bool) -> tuple[Kind, str] | None:
+    def _stray(self, row: SecurityEvent, seal: AuditSeal, *, is_purged: bool) -> Verdict:
         if row.pk in self.late:
             return None
         if is_purged:
             return Kind.ADDED, "the rows of this range were deleted by retention; it came afterwards."
-        found = self._judge(row)
+        found = judge(row)
         if found and found[0] is not Kind.KEY:
             return Kind.ADDED, "it was not there when the range was sealed, and its MAC does not fit."
         if abs(row.occurred_at - seal.sealed_at) > _LATE_AT_MOST:
@@ -211,40 +214,19 @@ class _Verification:
                 yield found
 
     def _alone(self, row: SecurityEvent, place: str, seal: int | None) -> Finding | None:
-        self.tally.rows += 1
-        found = self._judge(row)
+        self._count(row)
+        found = judge(row)
         return Finding(*found, row=row.pk, seal=seal, place=place) if found else None
+
+    def _count(self, row: SecurityEvent) -> None:
+        self.tally.rows += 1
+        self.tally.erased += row.salt.startswith(ERASED)
 
     def _copies(self) -> Iterator[Finding]:
         # Its unique index forbids it; whoever owns the table may drop that.
         twice = self.rows.order_by().values("uid").annotate(rows=models.Count("id"), newest=models.Max("id"))
         for one in twice.filter(rows__gt=1).order_by("newest"):
             yield Finding(Kind.TWICE, "it is a copy of another row.", one["newest"], place="in the whole trail")
-
-    # --- one row -------------------------------------------------------------------------------------
-
-    def _judge(self, row: SecurityEvent) -> tuple[Kind, str] | None:
-        key = secret_ring("audit").get(row.key_id)
-        if key is None and row.key_id:
-            return Kind.KEY, _no_key(row.key_id)
-        try:
-            is_genuine = key is not None and mac_fits(key, row.payload(), row.mac)
-        except (ValueError, TypeError, AttributeError):  # a value that no writer of ours has made
-            is_genuine = False
-        if not is_genuine:
-            return Kind.FORGED, "its content does not fit its MAC."
-        return self._judge_personal(row)
-
-    def _judge_personal(self, row: SecurityEvent) -> tuple[Kind, str] | None:
-        if row.salt.startswith(ERASED):
-            is_ours = _is_ours(row.salt.removeprefix(ERASED), erasure(row))
-            if is_ours is None:
-                return Kind.KEY, _no_key(row.salt.removeprefix(ERASED).rpartition(".")[0])
-            self.tally.erased += 1
-            is_fine = is_ours and not row.details and not any(getattr(row, name) for name in PERSONAL)
-        else:
-            is_fine = commitment_fits(row.salt, row.personal(), row.commitment)
-        return None if is_fine else (Kind.CHANGED, "who, where or what in it does not fit its commitment.")
 
     def _read(self, rows: models.QuerySet[SecurityEvent]) -> Iterator[SecurityEvent]:
         last = None
@@ -256,6 +238,34 @@ class _Verification:
             rest = rows if last is None else rows.filter(id__gt=last)
             for pk in rest.values_list("id", flat=True):
                 yield _one(rows, pk)
+
+
+Verdict = tuple[Kind, str] | None
+
+
+def judge(row: SecurityEvent) -> Verdict:
+    """Return what is wrong with one row by itself, whatever the seals say, as kind and sentence."""
+    key = secret_ring("audit").get(row.key_id)
+    if key is None and row.key_id:
+        return Kind.KEY, _no_key(row.key_id)
+    try:
+        is_genuine = key is not None and mac_fits(key, row.payload(), row.mac)
+    except (ValueError, TypeError, AttributeError):  # a value that no writer of ours has made
+        is_genuine = False
+    if not is_genuine:
+        return Kind.FORGED, "its content does not fit its MAC."
+    return _judge_personal(row)
+
+
+def _judge_personal(row: SecurityEvent) -> Verdict:
+    if row.salt.startswith(ERASED):
+        is_ours = _is_ours(row.salt.removeprefix(ERASED), erasure(row))
+        if is_ours is None:
+            return Kind.KEY, _no_key(_key_of(row.salt.removeprefix(ERASED)))
+        is_fine = is_ours and not row.details and not any(getattr(row, name) for name in PERSONAL)
+    else:
+        is_fine = commitment_fits(row.salt, row.personal(), row.commitment)
+    return None if is_fine else (Kind.CHANGED, "who, where or what in it does not fit its commitment.")
 
 
 _LATE_AT_MOST = timedelta(days=1)
@@ -312,9 +322,13 @@ def _of(seal: AuditSeal, kind: Kind, text: str, row: int | None = None) -> Findi
 
 def _is_ours(mark: str, data: bytes) -> bool | None:
     """Whether a mark was made with a key of ours; None when we do not have the key that it names."""
-    key_id, _, tag = mark.rpartition(".")
+    key_id, tag = _key_of(mark), mark.rpartition(".")[2]
     key = secret_ring("audit-mark").get(key_id)
     return None if key is None else mac_fits(key, data, tag)
+
+
+def _key_of(mark: str) -> str:
+    return mark.rpartition(".")[0]
 
 
 def _no_key(key_id: str) -> str:

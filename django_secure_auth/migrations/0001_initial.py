@@ -71,6 +71,7 @@ class Migration(migrations.Migration):
             options={
                 "ordering": ("-id",),
                 "indexes": [models.Index(fields=["user_id", "-id"], name="secure_auth_event_user")],
+                "permissions": [("export_securityevent", "Can export security events")],
             },
         ),
         migrations.CreateModel(

@@ -246,13 +246,21 @@ def test_a_deletion_that_only_says_it_was_retention_is_found() -> None:
     rows = write(2)
     seal()
     remove(*(row.pk for row in rows))
-    a_seal().update(purged_at=timezone.now(), purged_rows=2, purge_mark="x.y", tags="")
+    a_seal().update(purged_at=timezone.now(), purged_rows=2, purge_mark=seals.mark(b""), tags="")
     assert told() == [
         ("seal", None, 1),
         ("seal", None, 1),
         ("missing", rows[0].pk, 1),
         ("missing", rows[1].pk, 1),
     ]
+
+
+def test_a_deletion_under_a_key_that_is_gone_is_told_as_such() -> None:
+    write_aged(2, timedelta(days=40))
+    expire(before=days_ago(30))
+    a_seal().update(purge_mark="gone.x")
+    assert told() == [("key unknown", None, 1)]
+    assert "made with key 'gone'" in str(found()[0])
 
 
 def test_the_mark_of_one_purge_fits_no_other_seal() -> None:
