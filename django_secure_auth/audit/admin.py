@@ -60,9 +60,10 @@ class SecurityEventAdmin(ReadOnlyMixin, _SecurityEventAdmin):
         # To the second: minutes do not tell which of two events came first.
         return f"{timezone.localtime(event.occurred_at):%Y-%m-%d %H:%M:%S}"
 
-    @admin.display(description=_("seal"), empty_value=_("waits"))
-    def seal(self, event: SecurityEvent) -> Any:
-        return getattr(event, "seal_number", None)
+    @admin.display(description=_("seal"))
+    def seal(self, event: SecurityEvent) -> str:
+        number = getattr(event, "seal_number", None)
+        return str(_("waits")) if number is None else str(number)
 
     @admin.display(description=_("integrity"))
     def integrity(self, event: SecurityEvent) -> str:
@@ -95,8 +96,8 @@ class AuditSealAdmin(ReadOnlyMixin, _AuditSealAdmin):
     list_display = ("number", "sealed_at", "first_row", "last_row", "late_rows", "key_id", "purged_at")
     list_filter = ("sealed_at", "purged_at")
     fields = (
-        "number", "sealed_at", "first_row", "last_row", "late_rows", "newest_at", "root", "own_digest", "previous", "key_id",
-        "mac", "purged_at", "purged_rows",
+        "number", "sealed_at", "first_row", "last_row", "late_rows", "newest_at", "root", "own_digest", "previous",
+        "key_id", "mac", "purged_at", "purged_rows",
     )  # fmt: skip
     show_full_result_count = False
     list_per_page = 50
