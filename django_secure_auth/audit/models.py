@@ -13,7 +13,7 @@ from django.db import models
 from django.utils import timezone
 
 from django_secure_auth.conf import secret_ring
-from django_secure_auth.kit.seals import canonical, commitment, digest, mac
+from django_secure_auth.kit.seals import canonical, canonical_texts, commitment, digest, mac
 
 if TYPE_CHECKING:  # generic in the stubs only
     _CharField = models.CharField[str, str]
@@ -59,9 +59,9 @@ def new_uid() -> UUID:
 
 def in_utc(moment: datetime) -> str:
     """Return one spelling of a moment, whatever time zone a database answers in."""
-    return timezone.localtime(moment if timezone.is_aware(moment) else timezone.make_aware(moment), UTC).isoformat(
-        timespec="microseconds"
-    )
+    if moment.tzinfo is None:  # with USE_TZ off
+        moment = timezone.make_aware(moment)
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 class _SigningField(_CharField):
@@ -144,12 +144,13 @@ class SecurityEvent(models.Model):
 
     def personal(self) -> bytes:
         """Return the bytes of what can be erased."""
-        return canonical({**{name: str(getattr(self, name)) for name in PERSONAL}, "details": self.details})
+        return canonical([*(str(getattr(self, name)) for name in PERSONAL), self.details])
 
     def payload(self) -> bytes:
         """Return the bytes that the MAC covers: everything but the number, which the database gives later."""
-        named = {name: str(getattr(self, name)) for name in _IN_CHAIN}
-        return canonical({**named, "v": 1, "uid": self.uid.hex, "occurred_at": in_utc(self.occurred_at)})
+        return canonical_texts(
+            "v1", self.uid.hex, in_utc(self.occurred_at), *(str(getattr(self, name)) for name in _IN_CHAIN)
+        )
 
     def leaf(self) -> bytes:
         """Return the bytes that a seal covers: the number too, so that two rows cannot change places."""

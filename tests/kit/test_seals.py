@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from django_secure_auth.kit.keys import Secret
 from django_secure_auth.kit.seals import (
     canonical,
+    canonical_texts,
     commitment,
     commitment_fits,
     digest,
@@ -92,6 +93,11 @@ def test_a_round_through_json_changes_no_spelling(value: Any) -> None:
 def test_what_is_no_json_has_no_spelling(value: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         canonical(value)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
+def test_texts_are_spelt_as_values_are(texts: list[str]) -> None:
+    assert canonical_texts(*texts) == canonical(texts)
 
 
 @pytest.mark.control("ASVS-11.4.3")
