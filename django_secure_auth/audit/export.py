@@ -37,7 +37,7 @@ def _csv(values: Iterator[dict[str, Any]]) -> Iterator[str]:
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "uid": str(row["uid"]), "occurred_at": in_utc(row["occurred_at"])}
+    return {**row, "occurred_at": in_utc(row["occurred_at"])}
 
 
 def seal_lines(seals: models.QuerySet[AuditSeal]) -> Iterator[str]:

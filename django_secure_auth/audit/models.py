@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
-from uuid import UUID
 
 from django.db import models
 from django.utils import timezone
@@ -48,15 +46,6 @@ class SecurityEventQuerySet(models.QuerySet["SecurityEvent"]):
         raise TrailIsAppendOnly("Security events are never deleted; secure_auth_purge applies AUDIT_RETENTION.")
 
 
-def new_uid() -> UUID:
-    """Return a name for a row that no other has: milliseconds, then 74 random bits (UUIDv7, RFC 9562 §5.7).
-
-    In the order of time, so that its unique index grows at one end and costs an insert next to nothing.
-    """
-    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
-    return UUID(int=value & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62)
-
-
 def in_utc(moment: datetime) -> str:
     """Return one spelling of a moment, whatever time zone a database answers in."""
     if moment.tzinfo is None:  # with USE_TZ off
@@ -93,11 +82,10 @@ class SecurityEvent(models.Model):
     """Plain values, no foreign keys: the trail outlives the rows that it speaks of.
 
     `mac` covers the row; of personal data and details it covers a salted commitment, so that they can be erased and
-    the MAC still fits.
+    the MAC still fits. No two commitments are the same: it is also the name by which a copied row is found.
     """
 
     id = models.BigAutoField(primary_key=True)
-    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     occurred_at = models.DateTimeField(default=timezone.now, db_index=True)
     event_type = models.CharField(max_length=32, db_index=True)
     event = models.CharField(max_length=64)
@@ -148,9 +136,7 @@ class SecurityEvent(models.Model):
 
     def payload(self) -> bytes:
         """Return the bytes that the MAC covers: everything but the number, which the database gives later."""
-        return canonical_texts(
-            "v1", self.uid.hex, in_utc(self.occurred_at), *(str(getattr(self, name)) for name in _IN_CHAIN)
-        )
+        return canonical_texts("v1", in_utc(self.occurred_at), *(str(getattr(self, name)) for name in _IN_CHAIN))
 
     def leaf(self) -> bytes:
         """Return the bytes that a seal covers: the number too, so that two rows cannot change places."""

@@ -214,7 +214,7 @@ def mark(data: bytes) -> str:
 
 def erasure(row: SecurityEvent) -> bytes:
     """Return the bytes that the mark of an erased row covers."""
-    return canonical({"v": 1, "erased": row.uid.hex})
+    return canonical({"v": 1, "erased": row.commitment})
 
 
 _ERASED_AT_ONCE = 500

@@ -7,7 +7,6 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-import django_secure_auth.audit.models
 import django_secure_auth.otp.models
 import django_secure_auth.rbac.models
 import django_secure_auth.sessions.models
@@ -47,10 +46,6 @@ class Migration(migrations.Migration):
             name="SecurityEvent",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                (
-                    "uid",
-                    models.UUIDField(default=django_secure_auth.audit.models.new_uid, editable=False, unique=True),
-                ),
                 ("occurred_at", models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
                 ("event_type", models.CharField(db_index=True, max_length=32)),
                 ("event", models.CharField(max_length=64)),

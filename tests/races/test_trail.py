@@ -14,7 +14,7 @@ from django.db import connection, connections, models
 from django.utils import timezone
 
 from django_secure_auth.audit import seals, services
-from django_secure_auth.audit.models import AuditSeal, SecurityEvent, new_uid
+from django_secure_auth.audit.models import AuditSeal, SecurityEvent
 from django_secure_auth.audit.seals import seal
 from django_secure_auth.audit.services import _write_rows
 from django_secure_auth.audit.verify import Tally
@@ -164,7 +164,7 @@ def _insert(ids: list[int], chance: random.Random) -> tuple[str, int]:
     like = columns(chance.choice(ids))
     # Into the gap that every third id has, behind everything, or below it.
     pk = chance.choice([chance.choice([one for one in ids if one % 3 == 2]) + 1, ids[-1] + 1000, -1])
-    insert(**{**like, "id": pk, "uid": new_uid()})
+    insert(**{**like, "id": pk, "commitment": f"{chance.getrandbits(160):043d}"[:43]})
     return ("changed or added" if pk == ids[-1] + 1000 else "added"), pk
 
 
