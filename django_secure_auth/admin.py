@@ -1,13 +1,14 @@
 """Door: every admin page of the package, for Django's admin discovery."""
 
 from django_secure_auth.apikeys.admin import APIKeyAdmin
-from django_secure_auth.audit.admin import SecurityEventAdmin
+from django_secure_auth.audit.admin import AuditSealAdmin, SecurityEventAdmin
 from django_secure_auth.otp.admin import OTPBudgetAdmin, OTPChallengeAdmin, TrustedDeviceAdmin
 from django_secure_auth.rbac.admin import RoleAdmin, RoleAssignmentAdmin
 from django_secure_auth.sessions.admin import SessionAdmin
 
 __all__ = [
     "APIKeyAdmin",
+    "AuditSealAdmin",
     "OTPBudgetAdmin",
     "OTPChallengeAdmin",
     "RoleAdmin",

@@ -541,6 +541,12 @@ class Conf:
     AUDIT_RETENTION = Setting(
         365 * _DAY, judge=_a_duration(_DAY, 3650 * _DAY), text="How long `secure_auth_purge` keeps security events."
     )
+    AUDIT_SEAL_INTERVAL = Setting(
+        timedelta(hours=1),
+        judge=_a_duration(_MINUTE, 7 * _DAY),
+        text="How often you run the task `django_secure_auth.tasks.seal` or `secure_auth_audit seal`: `verify` and the "
+        "admin say so when rows wait for a seal twice as long.",
+    )
 
 
 conf = Conf()

@@ -1,13 +1,14 @@
 """Door: every table of the package, for Django's model discovery."""
 
 from django_secure_auth.apikeys.models import APIKey
-from django_secure_auth.audit.models import SecurityEvent
+from django_secure_auth.audit.models import AuditSeal, SecurityEvent
 from django_secure_auth.otp.models import OTPBudget, OTPChallenge, TrustedDevice
 from django_secure_auth.rbac.models import Role, RoleAssignment, RoleLink, UserAccess
 from django_secure_auth.sessions.models import Session
 
 __all__ = [
     "APIKey",
+    "AuditSeal",
     "OTPBudget",
     "OTPChallenge",
     "Role",

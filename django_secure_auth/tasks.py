@@ -1,7 +1,8 @@
 """Door: every Celery task of the package, for Celery's discovery."""
 
 from django_secure_auth.accounts.tasks import purge
+from django_secure_auth.audit.tasks import seal
 from django_secure_auth.otp.tasks import send_code
 from django_secure_auth.tokens.tasks import tell_of_reuse
 
-__all__ = ["purge", "send_code", "tell_of_reuse"]
+__all__ = ["purge", "seal", "send_code", "tell_of_reuse"]

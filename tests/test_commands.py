@@ -398,7 +398,7 @@ def test_what_is_long_over_is_deleted_and_the_rest_stays(ana: Any, settings: Any
         key, _ = create_key(ana, name="ci")
         APIKey.objects.filter(pk=key.pk).update(created_at=now - timedelta(days=90), **common)
     SecurityEvent.objects.all()._raw_delete("default")
-    for age in ages:
+    for age in reversed(ages):
         SecurityEvent.objects.create(occurred_at=now - age)
     settings.DJANGO_SECURE_AUTH = {"AUDIT_RETENTION": timedelta(days=30)}
     assert run("secure_auth_purge") == (

@@ -237,6 +237,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     ),
     "CHANGE_PASSWORD_URL": A_TEXT_OR_NONE,
     "AUDIT_RETENTION": duration(DAY, 3650 * DAY),
+    "AUDIT_SEAL_INTERVAL": duration(MINUTE, 7 * DAY),
 }  # fmt: skip
 
 # Of these a project names only what it changes.

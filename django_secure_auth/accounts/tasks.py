@@ -8,7 +8,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from django_secure_auth.apikeys import services as apikeys
-from django_secure_auth.audit.models import SecurityEvent
+from django_secure_auth.audit import seals
 from django_secure_auth.conf import conf
 from django_secure_auth.otp import services as otp
 from django_secure_auth.sessions import services as sessions
@@ -34,5 +34,5 @@ def purge(older_than_days: int = KEEP_DAYS) -> dict[str, int]:
         "sessions": sessions.purge(before=before),
         "challenges and devices": otp.purge(before=before),
         "API keys": apikeys.purge(before=before),
-        "security events": SecurityEvent.objects.expire(before=now - conf.AUDIT_RETENTION),
+        "security events": seals.expire(before=now - conf.AUDIT_RETENTION),
     }

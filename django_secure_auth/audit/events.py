@@ -89,6 +89,11 @@ ADMIN_CHANGE = Event("authz_admin", Kind.AUTH_SUCCESS, "An administrator changed
 ROLES_CHANGE = Event("authz_change", Kind.AUTH_SUCCESS, "A role was granted or revoked")
 PERMISSIONS_CHANGE = Event("privilege_permissions_changed", Kind.AUTH_SUCCESS, "A role itself was changed")
 
+AUDIT_SEALED = Event("audit_sealed", Kind.AUTH_SUCCESS, "A range of the trail was sealed")
+AUDIT_EXPORTED = Event("audit_exported", Kind.AUTH_SUCCESS, "Security events were exported")
+AUDIT_ERASED = Event("audit_person_erased", Kind.AUTH_SUCCESS, "The personal data of somebody were erased in the trail")
+AUDIT_BROKEN = Event("audit_tampered", Kind.SUSPICIOUS_REQUEST, "The trail does not fit its seals")
+
 
 def registered() -> dict[str, Event]:
     """Return all events of this page by name."""

@@ -106,6 +106,12 @@ def _has_room(event: Event, address: str) -> bool:
     return count < _ROWS_A_MINUTE
 
 
+def tell(event: Event, /, **details: Any) -> None:
+    """Write the log line of `event` and no row: for what has a table of its own, such as seals."""
+    row = SecurityEvent(details=_storable(redact_mapping(details)))
+    _write_line(event, row)
+
+
 def _write_line(event: Event, row: SecurityEvent) -> None:
     level = _LEVEL[event.severity]
     if not logger.isEnabledFor(level):

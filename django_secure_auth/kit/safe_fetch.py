@@ -432,7 +432,11 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         look_up = partial(_look_up_in_time, self._resolver, host, port, self._budget)
         address = (await anyio.to_thread.run_sync(look_up, abandon_on_cancel=True))[0]
-        stream = await self._sockets.connect_tcp(str(address), port, self._budget.time_left())
+        return await self._watched(
+            await self._sockets.connect_tcp(str(address), port, self._budget.time_left()), address
+        )
+
+    async def _watched(self, stream: httpcore.AsyncNetworkStream, address: Address) -> httpcore.AsyncNetworkStream:
         if not _is_peer(stream, address):
             await stream.aclose()
             raise UnsafeURL("peer")
