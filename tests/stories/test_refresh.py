@@ -102,15 +102,15 @@ def test_a_hit_does_not_stretch_the_grace(signed_in: Browser, clock: Any) -> Non
     assert is_signed_in(signed_in)
     for _ in range(3):
         clock.forward(seconds=3)
-        assert tab.copy("refresh").refresh().status_code == 200
+        assert tab.copy("access", "refresh").refresh().status_code == 200
     clock.forward(seconds=2)
-    assert code_of(tab.copy("refresh").refresh()) == "refresh_reused"
+    assert code_of(tab.copy("access", "refresh").refresh()) == "refresh_reused"
 
 
 @pytest.mark.control("RFC9700-4.14.2-a", "ASVS-10.4.5", "LOGVOC-authn_token_reuse")
 def test_a_refresh_token_used_twice_revokes_the_session(signed_in: Browser, clock: Any) -> None:
     """R1, R46: after the grace the predecessor is a copy in somebody's hands; both are signed out, the user is told."""
-    thief = signed_in.copy("refresh")
+    thief = signed_in.copy("access", "refresh")
     session = session_of(signed_in.refresh())
     assert is_signed_in(signed_in)
     clock.forward(seconds=11)
@@ -132,7 +132,7 @@ def test_a_refresh_token_used_twice_revokes_the_session(signed_in: Browser, cloc
 
 def test_a_used_successor_makes_a_step_behind_theft(signed_in: Browser) -> None:
     """R46: who refreshes a third time with a token two steps behind is a thief, grace or not."""
-    thief = signed_in.copy("refresh")
+    thief = signed_in.copy("access", "refresh")
     signed_in.refresh()
     signed_in.refresh()
     assert code_of(thief.refresh()) == "refresh_reused"
@@ -140,7 +140,7 @@ def test_a_used_successor_makes_a_step_behind_theft(signed_in: Browser) -> None:
 
 
 def test_a_hundred_replays_make_one_event_and_one_mail(signed_in: Browser) -> None:
-    thieves = [signed_in.copy("refresh") for _ in range(4)]
+    thieves = [signed_in.copy("access", "refresh") for _ in range(4)]
     signed_in.refresh()
     signed_in.refresh()
     codes = [code_of(thief.refresh()) for thief in thieves]
@@ -151,9 +151,9 @@ def test_a_hundred_replays_make_one_event_and_one_mail(signed_in: Browser) -> No
 
 def test_no_grace_means_no_grace_once_it_was_used(signed_in: Browser, configure: Configure) -> None:
     configure(REFRESH_GRACE=timedelta(0))
-    tab = signed_in.copy("refresh")
+    tab = signed_in.copy("access", "refresh")
     signed_in.refresh()
-    assert tab.copy("refresh").refresh().status_code == 200  # not acknowledged: a lost answer
+    assert tab.copy("access", "refresh").refresh().status_code == 200  # not acknowledged: a lost answer
     assert is_signed_in(signed_in)
     assert code_of(tab.refresh()) == "refresh_reused"
 
