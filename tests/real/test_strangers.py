@@ -17,7 +17,17 @@ from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from tests import reachable
 from tests.real.deployment import User
-from tests.real.tls_site import APP, SIBLING, STRANGER, Strangers, TLSSite, chromium_arguments, strangers, tls_site
+from tests.real.tls_site import (
+    APP,
+    FRONT,
+    SIBLING,
+    STRANGER,
+    Strangers,
+    TLSSite,
+    chromium_arguments,
+    strangers,
+    tls_site,
+)
 from tests.real.waiting import until
 
 pytestmark = pytest.mark.services
@@ -104,15 +114,16 @@ class Web:
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     if reason := reachable.why_not("chromium"):
         pytest.skip(reason)
+    elsewhere = (FRONT, SIBLING, STRANGER)
     with (
         pytest.MonkeyPatch.context() as patch,
-        tls_site(tmp_path_factory.mktemp("site")) as site,
-        strangers(tmp_path_factory.mktemp("strangers"), STRANGER, SIBLING) as others,
+        tls_site(tmp_path_factory.mktemp("site"), CORS_ALLOWED_ORIGINS=f"https://{FRONT}") as site,
+        strangers(tmp_path_factory.mktemp("strangers"), *elsewhere) as others,
         sync_playwright() as playwright,
     ):
         # Playwright's loop runs in this thread, and Django takes it for a sign of async code.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        arguments = chromium_arguments({APP: site.port, STRANGER: others.port, SIBLING: others.port})
+        arguments = chromium_arguments({APP: site.port, **dict.fromkeys(elsewhere, others.port)})
         browser = playwright.chromium.launch(executable_path=reachable.browser(), args=arguments)
 
         def new_context() -> BrowserContext:
@@ -455,6 +466,22 @@ def test_from_our_own_page_the_same_requests_work(web: Web) -> None:
     assert ours(web.home, "GET", "notes/")["body"]["results"][0]["title"] == SECRET
     options = {"method": "GET", "credentials": "include"}
     assert SECRET in web.home.evaluate(FETCH, [f"{web.site.url}/api/notes/", options])
+
+
+def test_from_an_origin_that_cors_lets_in_they_work_too(web: Web) -> None:
+    """A front end on a sub-domain of its own, named in CORS_ALLOWED_ORIGINS: the cookies come along, answers are read."""
+    page = web.page(f"https://{FRONT}")
+    api = f"{web.site.url}/api/"
+    assert SECRET in page.evaluate(FETCH, [f"{api}notes/", {"credentials": "include"}])
+    token = page.evaluate(
+        "url => fetch(url, {credentials: 'include'}).then(answer => answer.json())", f"{api}auth/csrf/"
+    )
+    headers = {"Content-Type": "application/json", "X-CSRF-Token": token["csrf_token"]}
+    options = {"method": "POST", "credentials": "include", "headers": headers, "body": "{}"}
+    assert page.evaluate(FETCH, [f"{api}notes/", options]).startswith("cors 400")  # heard, and judged by what it says
+    del headers["X-CSRF-Token"]
+    assert '"csrf_failed"' in page.evaluate(FETCH, [f"{api}notes/", options])
+    assert page.evaluate(FETCH, [f"{web.site.url}/admin/login/", {"credentials": "include"}]) == "refused"
 
 
 def test_each_refusal_is_told(web: Web) -> None:
