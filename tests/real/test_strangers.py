@@ -469,7 +469,7 @@ def test_from_our_own_page_the_same_requests_work(web: Web) -> None:
 
 
 def test_from_an_origin_that_cors_lets_in_they_work_too(web: Web) -> None:
-    """A front end on a sub-domain of its own, named in CORS_ALLOWED_ORIGINS: the cookies come along, answers are read."""
+    """A front end on a sub-domain, named in CORS_ALLOWED_ORIGINS: cookies come along, answers are read."""
     page = web.page(f"https://{FRONT}")
     api = f"{web.site.url}/api/"
     assert SECRET in page.evaluate(FETCH, [f"{api}notes/", {"credentials": "include"}])
