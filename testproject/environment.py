@@ -76,6 +76,9 @@ def _complaints(environment: Mapping[str, str]) -> Iterator[str]:
         yield "EMAIL_URL is missing"
     elif not value("EMAIL_URL").startswith(_MAIL_THAT_ARRIVES):
         yield "EMAIL_URL is weak: it would show codes instead of mailing them; write smtp+tls://user:password@host:587"
+    foreign = [origin.strip() for origin in value("CORS_ALLOWED_ORIGINS").split(",") if origin.strip()]
+    if not all(_is_https_origin(origin) for origin in foreign):
+        yield "CORS_ALLOWED_ORIGINS is weak: write https:// and a host for each, no * and no null"
     yield from _key_complaints(value("SECURE_AUTH_SIGNING_KEYS"), value("SECURE_AUTH_ENCRYPTION_KEYS"))
 
 

@@ -40,7 +40,7 @@ from django_secure_auth.sessions.models import Session, idle_timeout
 from django_secure_auth.sessions.services import end_session, open_session
 from django_secure_auth.tokens import cookies
 from django_secure_auth.tokens.authentication import access_cookie, bearer_token, has_explicit_credential
-from django_secure_auth.tokens.cookies import read_cookie, read_cookies, wants_tokens_in_body
+from django_secure_auth.tokens.cookies import read_cookie, read_cookies, refresh_tokens, wants_tokens_in_body
 from django_secure_auth.tokens.services import (
     Rotation,
     Tokens,
@@ -178,19 +178,19 @@ def _old_session(request: AnyRequest) -> Session | None:
 
 def refresh(request: AnyRequest, *, token: str | None) -> Response:
     """Exchange the refresh token for its successor. `token` is the one of the body, when bodies carry tokens."""
-    candidates = [token] if token else read_cookies(request, "refresh")
+    candidates = [token] if token else refresh_tokens(request)
     if token is None and has_explicit_credential(request):
         raise TokenInvalid  # an explicit credential alone decides, and none of them refreshes anything
     rotation = _rotate_first_living(request, candidates)
     response = _session_response(request, rotation.session, rotation.session.user, rotation.tokens)
-    if len(candidates) > 1:
+    if len(read_cookies(request, "refresh")) > 1:
         cookies.clear_duplicates(response)
     return response
 
 
 def _rotate_first_living(request: AnyRequest, candidates: list[str]) -> Rotation:
     # A duplicate that an earlier mount point left behind is mostly genuine: of a session that is over.
-    refusal = TokenInvalid() if candidates else Unauthenticated()
+    refusal = TokenInvalid() if candidates or read_cookies(request, "refresh") else Unauthenticated()
     for candidate in candidates:
         try:
             return rotate(candidate, request=request)
@@ -232,10 +232,12 @@ def _session_of(request: AnyRequest) -> Session | None:
         return session_of_access_token(token)
     if has_explicit_credential(request):
         raise TokenInvalid
-    found = [session for value in read_cookies(request, "refresh") if (session := _session_of_refresh(value))]
+    access = access_cookie(request)
+    # Without an access cookie the others may be a neighbour's: to end those does no harm.
+    held = refresh_tokens(request) if access is not None else read_cookies(request, "refresh")
+    found = [session for value in held if (session := _session_of_refresh(value))]
     if found:
         return next((session for session in found if session.is_alive), found[0])
-    access = access_cookie(request)
     if access is None or wants_tokens_in_body(request):
         return None
     try:

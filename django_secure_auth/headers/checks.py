@@ -19,8 +19,18 @@ CORS = "corsheaders.middleware.CorsMiddleware"
 COMMON = "django.middleware.common.CommonMiddleware"
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _LITERAL_HOST = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]{2,}")
+_EVERY_URL = r"^.*$"  # the default of django-cors-headers
 _META_NAME = re.compile(r"HTTP_[A-Z0-9_]+")
-_SOON = timedelta(days=30)
+_SOON, _LONG = timedelta(days=30), timedelta(days=366)
+# Names that anybody can have by opening an account.
+_ANYBODYS = tuple(
+    f"https://evil.{suffix}"
+    for suffix in (
+        "example", "azurewebsites.net", "cloudfront.net", "firebaseapp.com", "fly.dev", "github.io", "gitlab.io",
+        "herokuapp.com", "netlify.app", "ngrok-free.app", "onrender.com", "pages.dev", "s3.amazonaws.com", "vercel.app",
+        "web.app", "workers.dev",
+    )
+)  # fmt: skip
 
 
 def _cors(name: str, former_name: str, default: Any) -> Any:
@@ -31,24 +41,32 @@ def _pattern(regex: Any) -> re.Pattern[str]:
     return regex if isinstance(regex, re.Pattern) else re.compile(regex)
 
 
+def _hosts_in(pattern: re.Pattern[str]) -> Iterable[str]:
+    """The names that an expression seems to mean."""
+    plain = re.sub(r"\\d[+*]?|\[[^\]]*\][+*]?|\(\?:|[()^$]|\.[*+]\??|\\w[+*]?", "", pattern.pattern.lower())
+    return dict.fromkeys(_LITERAL_HOST.findall(plain.replace("\\.", ".").replace("\\-", "-")))
+
+
 def neighbours_of(pattern: re.Pattern[str]) -> Iterator[str]:
     """Yield origins that an attacker could have, and that an expression lets in though its writer did not mean them.
 
     The names that the expression seems to mean are read off it; what is tried are the mistakes of the field: a dot
-    that is any character, an end that is open, a beginning that is.
+    that is any character, an end that is open, a beginning that is, and names that anybody can have.
     """
-    plain = re.sub(r"\\d[+*]?|\[[^\]]*\][+*]?|\(\?:|[()^$]|\.[*+]\??|\\w[+*]?", "", pattern.pattern.lower())
-    for host in dict.fromkeys(_LITERAL_HOST.findall(plain.replace("\\.", ".").replace("\\-", "-"))):
+    for host in _hosts_in(pattern):
         label, _, rest = host.rpartition(".")
+        # Each dot alone: one that is not escaped is enough. The last one would leave no name that can be had.
+        dots = [place for place, character in enumerate(host) if character == "."][:-1]
         tried = (
             f"https://evil-{host}",
             f"https://evil{host}",
             f"https://{host}.evil.example",
             f"https://{host}evil.example",
-            f"https://{host.replace('.', 'x', host.count('.') - 1)}" if host.count(".") > 1 else "",
+            *(f"https://{host[:dot]}x{host[dot + 1 :]}" for dot in dots),
             f"https://{label}x{rest}.example",
         )
-        yield from (origin for origin in tried if origin and pattern.match(origin))
+        yield from (origin for origin in tried if pattern.match(origin))
+    yield from (origin for origin in _ANYBODYS if pattern.match(origin))
 
 
 _YEAR = 31_536_000
@@ -66,7 +84,7 @@ def find_hsts() -> Iterable[CheckMessage]:
 
 
 def find_cors() -> Iterable[CheckMessage]:
-    """E060 to E062, W064: other origins that may read answers."""
+    """E060 to E062, W064, W073: other origins that may read answers."""
     if CORS not in settings.MIDDLEWARE:
         return
     is_open = bool(_cors("CORS_ALLOW_ALL_ORIGINS", "CORS_ORIGIN_ALLOW_ALL", False))
@@ -99,10 +117,16 @@ def find_cors() -> Iterable[CheckMessage]:
             "CorsMiddleware stands behind CommonMiddleware: redirects of that go without CORS headers.",
             "Put it right behind SecurityHeadersMiddleware.",
         )
+    if (is_open or named or patterns) and getattr(settings, "CORS_URLS_REGEX", _EVERY_URL) == _EVERY_URL:
+        yield warning(
+            73,
+            "CORS_URLS_REGEX is not set: pages of the origins that CORS lets in read every URL, the admin's too.",
+            r"Name what they need: CORS_URLS_REGEX = r'^/api/'.",
+        )
 
 
 def find_transport() -> Iterable[CheckMessage]:
-    """E066: how Django is told that a request came by https."""
+    """E066, W072: how Django is told that a request came by https."""
     header: Any = settings.SECURE_PROXY_SSL_HEADER
     if header is not None and not (
         isinstance(header, list | tuple) and len(header) == 2 and _META_NAME.fullmatch(str(header[0])) and header[1]
@@ -111,6 +135,12 @@ def find_transport() -> Iterable[CheckMessage]:
             66,
             f"SECURE_PROXY_SSL_HEADER is {header!r}: no request ever has a header of that name.",
             "Write the name as WSGI does: ('HTTP_X_FORWARDED_PROTO', 'https').",
+        )
+    if conf.HTTPS_ONLY and settings.SECURE_SSL_REDIRECT:
+        yield warning(
+            72,
+            "SECURE_SSL_REDIRECT is on beside HTTPS_ONLY: Django redirects the API before it can refuse.",
+            "Remove SECURE_SSL_REDIRECT: HTTPS_ONLY redirects pages by itself.",
         )
 
 
@@ -122,10 +152,15 @@ def _plain_origins() -> Iterator[str]:
         for origin in map(str, origins):
             if origin.startswith("http://") and urlsplit(origin).hostname not in _LOCAL:
                 yield f"{name}: {origin}"
+    for regex in _cors("CORS_ALLOWED_ORIGIN_REGEXES", "CORS_ORIGIN_REGEX_WHITELIST", ()):
+        pattern = _pattern(regex)
+        for host in _hosts_in(pattern):
+            if pattern.match(f"http://{host}") or pattern.match(f"http://www.{host}"):
+                yield f"CORS_ALLOWED_ORIGIN_REGEXES: http://{host}"
 
 
 def find_other_sites() -> Iterable[CheckMessage]:
-    """W063, W065, W067 to W071, with `--deploy`: safe to try, not yet to serve."""
+    """W063, W065, W067 to W071, W074, with `--deploy`: safe to try, not yet to serve."""
     plain = list(_plain_origins())
     if plain:
         yield warning(
@@ -164,6 +199,12 @@ def find_other_sites() -> Iterable[CheckMessage]:
             70,
             "SECURITY_TXT has expired or does so within 30 days: finders must not rely on it any more.",
             "Look whether its contact is still right, and set 'expires' to within a year (RFC 9116 §2.5.5).",
+        )
+    if conf.SECURITY_TXT is not None and conf.SECURITY_TXT["expires"] > timezone.now() + _LONG:
+        yield warning(
+            74,
+            "SECURITY_TXT expires in more than a year: nobody will have looked at its contact for so long.",
+            "Set 'expires' to within a year (RFC 9116 §2.5.5).",
         )
     if conf.CROSS_SITE_CHECK != "enforce":
         yield warning(

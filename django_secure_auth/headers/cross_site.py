@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from django.conf import settings
 from django.core.signals import setting_changed
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
 
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import CrossSiteRequest
@@ -29,6 +30,8 @@ View = TypeVar("View", bound=Callable[..., object])
 _OURS = frozenset({"same-origin", "none"})  # none: typed, a bookmark, a link in a mail
 _NAVIGATES_TO_NO_PAGE = frozenset({"object", "embed"})
 _MARK = "secure_auth_cross_site"
+_DECIDES = ("Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Origin")
+_TOLD = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Trusted:
     """Other origins that may send requests: by CORS, and by CSRF_TRUSTED_ORIGINS, which may hold wildcards."""
 
     is_shared: Callable[[str], bool]
-    """Whether CORS lets an origin read answers."""
+    """Whether CORS lets an origin read answers of the path that is asked for."""
     is_open: bool
     """CORS lets every origin read, as an API does that needs no cookies."""
     posting: Collection[str]
@@ -114,9 +117,11 @@ def refuse_foreign(request: HttpRequest, view: Callable[..., object]) -> HttpRes
 
     What Django and its middleware answer without a view, a redirect to a slash or a preflight, is not asked.
     """
+    if conf.CROSS_SITE_CHECK == "off":
+        return None
     meta = request.META
     site = meta.get("HTTP_SEC_FETCH_SITE", "")
-    if not site or site in _OURS or conf.CROSS_SITE_CHECK == "off":
+    if not site or site in _OURS:
         return None
     sender = Sender(
         method=str(request.method),
@@ -127,37 +132,62 @@ def refuse_foreign(request: HttpRequest, view: Callable[..., object]) -> HttpRes
         is_preflight=request.method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in meta,
         has_cookies=bool(meta.get("HTTP_COOKIE")),
     )
-    if not is_foreign(sender, _trusted()) or reason_of(view) is not None:
+    if not is_foreign(sender, _trusted(request.path_info)) or reason_of(view) is not None:
         return None
     is_refused = conf.CROSS_SITE_CHECK == "enforce"
     details = {
-        "path": request.path,
-        "method": sender.method,
-        "site": site,
-        "mode": sender.mode,
-        "destination": sender.destination,
-        "origin": sender.origin,
+        # A program can write these headers, as long as it likes.
+        "path": request.path[:_TOLD],
+        "method": sender.method[:_TOLD],
+        "site": site[:_TOLD],
+        "mode": sender.mode[:_TOLD],
+        "destination": sender.destination[:_TOLD],
+        "origin": sender.origin[:_TOLD],
         "refused": is_refused,
     }
     scope_of(request).suspicions.append(Refusal(CrossSiteRequest.code, details))
     return plain_problem_response(CrossSiteRequest(), request) if is_refused else None
 
 
+def tell_caches(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Add to `Vary` what this check looks at, where a cache may keep an answer: another site's page is not given ours.
+
+    Source: W3C Fetch Metadata §6.3.
+    """
+    match = request.resolver_match
+    if match is None or conf.CROSS_SITE_CHECK != "enforce" or reason_of(match.func) is not None:
+        return
+    if "no-store" not in response.headers.get("Cache-Control", ""):
+        patch_vary_headers(response, _DECIDES)
+
+
 _CORS = "corsheaders.middleware.CorsMiddleware"
 
 
+def _trusted(path: str) -> Trusted:
+    trusted, shared_paths = _configured()
+    # Elsewhere CORS sends no header, so no page of another origin has anything to ask there.
+    return trusted if shared_paths.match(path) else replace(trusted, is_shared=_nobody, is_open=False)
+
+
+def _nobody(origin: str) -> bool:
+    return False
+
+
 @lru_cache(maxsize=1)
-def _trusted() -> Trusted:
+def _configured() -> tuple[Trusted, re.Pattern[str]]:
+    paths = re.compile(getattr(settings, "CORS_URLS_REGEX", r"^.*$"))
     if _CORS not in settings.MIDDLEWARE:  # whatever its settings say, no browser will hear of them
-        return Trusted(is_shared=lambda origin: False, is_open=False, posting=tuple(settings.CSRF_TRUSTED_ORIGINS))
+        return Trusted(is_shared=_nobody, is_open=False, posting=tuple(settings.CSRF_TRUSTED_ORIGINS)), paths
     named = frozenset(_cors("CORS_ALLOWED_ORIGINS", "CORS_ORIGIN_WHITELIST", ()))
     patterns = [re.compile(one) for one in _cors("CORS_ALLOWED_ORIGIN_REGEXES", "CORS_ORIGIN_REGEX_WHITELIST", ())]
-    return Trusted(
+    trusted = Trusted(
         # `match`, as the library does: its expression, its meaning. A check tries what else it lets in.
         is_shared=lambda origin: origin in named or any(pattern.match(origin) for pattern in patterns),
         is_open=bool(_cors("CORS_ALLOW_ALL_ORIGINS", "CORS_ORIGIN_ALLOW_ALL", False)),
         posting=tuple(settings.CSRF_TRUSTED_ORIGINS),
     )
+    return trusted, paths
 
 
 def _cors(name: str, former_name: str, default: Any) -> Any:
@@ -166,7 +196,7 @@ def _cors(name: str, former_name: str, default: Any) -> Any:
 
 def _forget(*, setting: str, **_: object) -> None:
     if setting in {"MIDDLEWARE", "CSRF_TRUSTED_ORIGINS"} or setting.startswith("CORS_"):
-        _trusted.cache_clear()
+        _configured.cache_clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="django_secure_auth.headers")

@@ -14,7 +14,7 @@ from django.utils.functional import SimpleLazyObject
 
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import SecureAuthError
-from django_secure_auth.headers.cross_site import refuse_foreign
+from django_secure_auth.headers.cross_site import refuse_foreign, tell_caches
 from django_secure_auth.headers.policy import NO_CHANGES, Changes, Facts, changes_of, response_headers
 from django_secure_auth.headers.transport import redirect_of, refuse_plain_http
 from django_secure_auth.problems import plain_problem_response
@@ -136,6 +136,7 @@ class SecurityHeadersMiddleware:
         for name in _BANNERS:
             response.headers.pop(name, None)
         _keep_out_of_caches(request, response)
+        tell_caches(request, response)
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:

@@ -44,7 +44,7 @@ def refuse_plain_http(request: HttpRequest) -> HttpResponseBase | None:
     if _is_exempt(request.path):
         return None
     if _has_credential(request) or request.method not in _SAFE:
-        scope_of(request).suspicions.append(Refusal("plain_http", {"path": request.path}))
+        scope_of(request).suspicions.append(Refusal("plain_http", {"path": request.path[:200]}))
     return plain_problem_response(Forbidden("This is answered over https only."), request)
 
 

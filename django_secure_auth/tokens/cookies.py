@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from functools import lru_cache
 from http.cookies import Morsel
@@ -14,7 +15,10 @@ from django.utils.translation import get_language
 
 from django_secure_auth.conf import conf
 from django_secure_auth.kit.cookies import CookieSpec, check_size, cookie_spec, cookie_values
+from django_secure_auth.kit.keys import b64decode
+from django_secure_auth.kit.opaque import OpaqueInvalid, parse_refresh_token
 from django_secure_auth.request_scope import AnyRequest, plain_request
+from django_secure_auth.tokens.authentication import access_cookie
 from django_secure_auth.tokens.services import Tokens
 
 _MAX_DUPLICATES = 4
@@ -48,6 +52,10 @@ def wants_tokens_in_body(request: AnyRequest) -> bool:
     return header == "body" and conf.ALLOW_TOKEN_IN_BODY
 
 
+def _all_values(request: AnyRequest, kind: str) -> list[str]:
+    return cookie_values(plain_request(request).META.get("HTTP_COOKIE", ""), _spec(kind).name)
+
+
 def read_cookies(request: AnyRequest, kind: str) -> list[str]:
     """Return the values of one of our cookies, most specific path first; usually one.
 
@@ -56,12 +64,43 @@ def read_cookies(request: AnyRequest, kind: str) -> list[str]:
     """
     if wants_tokens_in_body(request):
         return []
-    raw = plain_request(request).META.get("HTTP_COOKIE", "")
-    return cookie_values(raw, _spec(kind).name)[:_MAX_DUPLICATES]
+    return _all_values(request, kind)[:_MAX_DUPLICATES]
 
 
 def read_cookie(request: AnyRequest, kind: str) -> str | None:
     return next(iter(read_cookies(request, kind)), None)
+
+
+def refresh_tokens(request: AnyRequest) -> list[str]:
+    """Return the refresh tokens of the session whose access cookie the browser holds; usually one.
+
+    `__Secure-` allows a Domain: a page of a sibling sub-domain can plant a refresh cookie, a genuine one of its own
+    account, on a longer path, and the victim would go on as the attacker. `__Host-` allows none, so the access cookie
+    says which session the browser holds; one that holds none refreshes none (RFC 6265bis §8.6, weak integrity).
+    """
+    if wants_tokens_in_body(request):
+        return []
+    session_id = _session_id_in(access_cookie(request) or "")
+    values = _all_values(request, "refresh") if session_id is not None else []
+    return [value for value in values if _session_id_of(value) == session_id][:_MAX_DUPLICATES]
+
+
+def _session_id_in(access: str) -> str | None:
+    # Not verified: nobody else could have written this cookie, it may have expired long ago, and its key may have
+    # retired. What it picks from is judged afterwards.
+    try:
+        claims = json.loads(b64decode(access.split(".")[1]))
+    except (IndexError, ValueError, RecursionError):
+        return None
+    session_id = claims.get("sid") if isinstance(claims, dict) else None
+    return session_id if isinstance(session_id, str) else None
+
+
+def _session_id_of(refresh: str) -> str | None:
+    try:
+        return str(parse_refresh_token(refresh).session_id)
+    except OpaqueInvalid:
+        return None
 
 
 def _write(response: HttpResponse, kind: str, value: str, *, expires_at: datetime | None) -> None:

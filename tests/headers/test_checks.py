@@ -24,6 +24,7 @@ def good(settings: Any) -> Any:
     settings.CORS_ALLOWED_ORIGINS = ["https://app.example.com"]
     settings.CORS_ALLOWED_ORIGIN_REGEXES = [r"^https://(app|admin)\.example\.com$", re.compile(r"https://a\.test\Z")]
     settings.CORS_ALLOW_CREDENTIALS = True
+    settings.CORS_URLS_REGEX = r"^/api/"
     settings.CSRF_TRUSTED_ORIGINS = ["https://app.example.com"]
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     settings.DJANGO_SECURE_AUTH = {
@@ -58,12 +59,13 @@ def test_what_cors_settings_say_without_cors_is_nobodys_business(good: Any) -> N
     assert found() == []
 
 
+@pytest.mark.control("ASVS-3.4.2")
 def test_e060_every_origin_with_credentials(good: Any) -> None:
     good.CORS_ALLOW_ALL_ORIGINS = True
     assert [message.id for message in found()] == ["secure_auth.E060", "secure_auth.W065"]
 
 
-@pytest.mark.parametrize("named", [{"CORS_ALLOWED_ORIGINS": ["null"]}, {"CORS_ALLOWED_ORIGIN_REGEXES": [r"\w+"]}])
+@pytest.mark.parametrize("named", [{"CORS_ALLOWED_ORIGINS": ["null"]}, {"CORS_ALLOWED_ORIGIN_REGEXES": ["^null$"]}])
 def test_e061_the_origin_of_every_sandbox(good: Any, named: dict[str, Any]) -> None:
     for name, value in named.items():
         setattr(good, name, value)
@@ -80,7 +82,18 @@ def test_e061_the_origin_of_every_sandbox(good: Any, named: dict[str, Any]) -> N
         (r"^https://app.example.com$", "https://appxexample.com"),
         (r"^https://(app|admin).example\.com$", "https://adminxexample.com"),
         (r"^https://.*\.example\.com$", None),
-        (r"^https?://[^/]+example\.com$", "https://evil-example.com"),
+        (r"^https://[^/]+example\.com$", "https://evil-example.com"),
+        (r"^https://.{1,9}example\.com$", "https://evil-example.com"),
+        (r"^https://(?P<name>\w+)example\.com$", "https://evilexample.com"),
+        (r"^https://app.example\.co\.uk$", "https://appxexample.co.uk"),
+        (r"^https://app\.example.co\.uk$", "https://app.examplexco.uk"),
+        (r"https://a\.example\.com|https://b\.example\.com$", "https://a.example.com.evil.example"),
+        (r"^https://app\.example\.com(:\d+)?", "https://app.example.com.evil.example"),
+        (r"^https://.*$", "https://evil.example"),
+        (r"https://", "https://evil.example"),
+        (r"^https://shop-.*\.vercel\.app$", None),
+        (r"^https://[a-z0-9-]+\.vercel\.app$", "https://evil.vercel.app"),
+        (r"^https://(www\.)?example\.com(:\d+)?$", None),
         (r"^https://\w+\.example\.com$", None),
         (r"^https://[a-z0-9-]+\.example\.com$", None),
     ],
@@ -104,6 +117,12 @@ def test_w063_an_origin_without_https(good: Any, name: str) -> None:
     setattr(good, name, ["http://localhost:3000", "http://app.example.com"])
     assert "http://app.example.com" in the_one("W063").msg
     assert "localhost" not in the_one("W063").msg
+
+
+@pytest.mark.parametrize("regex", [r"^https?://app\.example\.com$", r"^https?://[a-z]+\.example\.com$"])
+def test_w063_an_expression_for_origins_without_https(good: Any, regex: str) -> None:
+    good.CORS_ALLOWED_ORIGIN_REGEXES = [regex]
+    assert "http://" in the_one("W063").msg
 
 
 def test_w064_cors_behind_what_redirects(good: Any) -> None:
@@ -146,6 +165,33 @@ def test_w068_a_cookie_of_every_sub_domain(good: Any, name: str) -> None:
 def test_w069_every_sub_domain_is_trusted(good: Any) -> None:
     good.CSRF_TRUSTED_ORIGINS = ["https://*.example.com"]
     the_one("W069")
+
+
+def test_w072_two_redirects(good: Any) -> None:
+    good.SECURE_SSL_REDIRECT = True
+    the_one("W072")
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {},
+        {"CORS_ALLOWED_ORIGINS": []},
+        {"CORS_ALLOWED_ORIGINS": [], "CORS_ALLOWED_ORIGIN_REGEXES": [], "CORS_ALLOW_ALL_ORIGINS": True},
+    ],
+)
+def test_w073_every_url_is_shared(good: Any, named: dict[str, Any]) -> None:
+    for name, value in {**named, "CORS_URLS_REGEX": r"^.*$", "CORS_ALLOW_CREDENTIALS": False}.items():
+        setattr(good, name, value)
+    assert "secure_auth.W073" in {message.id for message in found()}
+    good.CORS_ALLOWED_ORIGINS, good.CORS_ALLOWED_ORIGIN_REGEXES, good.CORS_ALLOW_ALL_ORIGINS = [], [], False
+    assert found() == []
+
+
+def test_w074_a_security_txt_that_nobody_looks_at(good: Any) -> None:
+    fields = {"contact": "mailto:a@example.com", "expires": datetime.now(UTC) + timedelta(days=400)}
+    good.DJANGO_SECURE_AUTH = {"HTTPS_ONLY": True, "SECURITY_TXT": fields}
+    the_one("W074")
 
 
 @pytest.mark.parametrize("days", [-1, 10])

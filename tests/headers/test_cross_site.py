@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client
 from django.urls import path
 from django.views import View
+from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -28,6 +29,11 @@ PARTNER = "https://app.partner.example"
 @csrf_exempt
 def plain(request: HttpRequest) -> HttpResponse:
     return HttpResponse("plain")
+
+
+@never_cache
+def kept(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("kept")
 
 
 async def later(request: HttpRequest) -> HttpResponse:
@@ -59,6 +65,7 @@ urlpatterns = [
     path(f"{name}/", transaction.non_atomic_requests(view))
     for name, view in {
         "plain": plain,
+        "kept": kept,
         "later": later,
         "opened": opened,
         "opened-view": OpenedView.as_view(),
@@ -103,7 +110,7 @@ PASSED: dict[str, tuple[str, dict[str, str]]] = {
 
 
 @pytest.mark.django_db
-@pytest.mark.control("ASVS-3.5.1")
+@pytest.mark.control("FETCHMETA-policy", "ASVS-3.5.8")
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_another_sites_page_sends_is_refused(case: str) -> None:
     method, how = REFUSED[case]
@@ -121,6 +128,7 @@ def test_what_no_other_sites_page_can_have_sent_passes(case: str) -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.control("LOGVOC-malicious_cors")
 def test_a_refusal_is_told_with_what_the_browser_said() -> None:
     get("plain", mode="cors", origin="https://evil.example")
     event = SecurityEvent.objects.get()
@@ -134,6 +142,35 @@ def test_a_refusal_is_told_with_what_the_browser_said() -> None:
         "origin": "https://evil.example",
         "refused": True,
     }
+
+
+@pytest.mark.django_db
+def test_what_a_program_writes_into_these_headers_is_told_in_part() -> None:
+    long = "x" * 5000
+    get("plain", site=long, mode=long, dest=long, origin=long)
+    details = SecurityEvent.objects.get().details
+    assert {len(details[name]) for name in ("site", "mode", "destination", "origin")} == {200}
+
+
+ASKED = "Sec-Fetch-Site, Sec-Fetch-Mode, Sec-Fetch-Dest, Origin"
+
+
+@pytest.mark.control("FETCHMETA-vary")
+@pytest.mark.parametrize(
+    ("name", "mode", "vary"),
+    [
+        ("plain", "enforce", ASKED),
+        ("kept", "enforce", ""),  # no cache keeps it
+        ("opened", "enforce", ""),
+        ("nowhere", "enforce", ""),
+        ("plain", "report", ""),
+        ("plain", "off", ""),
+    ],
+)
+def test_a_cache_gives_another_sites_page_no_answer_of_ours(settings: Any, name: str, mode: str, vary: str) -> None:
+    settings.DJANGO_SECURE_AUTH = {"CROSS_SITE_CHECK": mode}
+    answer = get(name, site="same-origin")
+    assert answer.headers.get("Vary", "") == vary
 
 
 @pytest.mark.django_db
@@ -202,6 +239,15 @@ def test_an_origin_that_cors_lets_in_may_fetch_and_only_that(settings: Any, name
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("named", [{"CORS_ALLOWED_ORIGINS": [PARTNER]}, {"CORS_ALLOW_ALL_ORIGINS": True}])
+def test_an_origin_that_cors_lets_in_elsewhere_is_foreign_here(settings: Any, named: dict[str, Any]) -> None:
+    with_cors(settings, CORS_URLS_REGEX=r"^/api/", **named)
+    assert get("plain", mode="cors", origin=PARTNER).status_code == 403
+    settings.CORS_URLS_REGEX = r"^/plain/"
+    assert get("plain", mode="cors", origin=PARTNER).status_code == 200
+
+
+@pytest.mark.django_db
 def test_an_origin_that_only_settings_name_while_cors_is_not_installed_is_foreign(settings: Any) -> None:
     settings.CORS_ALLOWED_ORIGINS = [PARTNER]
     assert get("plain", mode="cors", origin=PARTNER).status_code == 403
@@ -250,6 +296,7 @@ def test_the_rule_is_pure() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.urls("tests.urls")
+@pytest.mark.control("ASVS-3.5.1", "BBA-pattern-bff-csrf", "CS-CSRF-signed-double-submit", "RFC6265bis-8.8.1")
 @pytest.mark.parametrize("name", ["login", "refresh", "logout"])
 def test_a_planted_csrf_cookie_does_not_help_a_sibling(name: str, settings: Any) -> None:
     """A page of another sub-domain may write cookies for ours; the pair of cookie and header then fits."""

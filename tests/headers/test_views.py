@@ -23,6 +23,7 @@ EXPIRES = datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2)))
 FIELDS: dict[str, Any] = {"contact": "mailto:security@example.com", "expires": EXPIRES}
 
 
+@pytest.mark.control("RFC9116-2.5.3", "RFC9116-2.5.5", "RFC9116-3")
 def test_security_txt_is_as_the_standard_writes_it(settings: Any) -> None:
     settings.DJANGO_SECURE_AUTH = {
         "SECURITY_TXT": {
@@ -64,6 +65,7 @@ def test_what_the_standard_requires_is_required() -> None:
     assert Conf.SECURITY_TXT.judge("Contact: x") is not None
 
 
+@pytest.mark.control("W3C-change-password")
 def test_a_password_manager_finds_the_page(settings: Any) -> None:
     settings.DJANGO_SECURE_AUTH = {"CHANGE_PASSWORD_URL": "/account/password/"}
     answer = Client().get("/change-password")

@@ -30,8 +30,8 @@ from tests.real.deployment import Program, User, new_key, passed_on
 from tests.real.postoffice import PostOffice
 from tests.real.waiting import free_port
 
-APP, SIBLING, STRANGER = "app.site.test", "evil.site.test", "attacker.test"
-"""`site.test` is one site: app and sibling are same-site and of two origins, the stranger is of another site."""
+APP, FRONT, SIBLING, STRANGER = "app.site.test", "front.site.test", "evil.site.test", "attacker.test"
+"""`site.test` is one site: app, front and sibling are same-site and of three origins, the stranger is of another."""
 
 
 @dataclass(frozen=True)

@@ -102,15 +102,15 @@ def test_a_hit_does_not_stretch_the_grace(signed_in: Browser, clock: Any) -> Non
     assert is_signed_in(signed_in)
     for _ in range(3):
         clock.forward(seconds=3)
-        assert tab.copy("refresh").refresh().status_code == 200
+        assert tab.copy("access", "refresh").refresh().status_code == 200
     clock.forward(seconds=2)
-    assert code_of(tab.copy("refresh").refresh()) == "refresh_reused"
+    assert code_of(tab.copy("access", "refresh").refresh()) == "refresh_reused"
 
 
 @pytest.mark.control("RFC9700-4.14.2-a", "ASVS-10.4.5", "LOGVOC-authn_token_reuse")
 def test_a_refresh_token_used_twice_revokes_the_session(signed_in: Browser, clock: Any) -> None:
     """R1, R46: after the grace the predecessor is a copy in somebody's hands; both are signed out, the user is told."""
-    thief = signed_in.copy("refresh")
+    thief = signed_in.copy("access", "refresh")
     session = session_of(signed_in.refresh())
     assert is_signed_in(signed_in)
     clock.forward(seconds=11)
@@ -132,7 +132,7 @@ def test_a_refresh_token_used_twice_revokes_the_session(signed_in: Browser, cloc
 
 def test_a_used_successor_makes_a_step_behind_theft(signed_in: Browser) -> None:
     """R46: who refreshes a third time with a token two steps behind is a thief, grace or not."""
-    thief = signed_in.copy("refresh")
+    thief = signed_in.copy("access", "refresh")
     signed_in.refresh()
     signed_in.refresh()
     assert code_of(thief.refresh()) == "refresh_reused"
@@ -140,7 +140,7 @@ def test_a_used_successor_makes_a_step_behind_theft(signed_in: Browser) -> None:
 
 
 def test_a_hundred_replays_make_one_event_and_one_mail(signed_in: Browser) -> None:
-    thieves = [signed_in.copy("refresh") for _ in range(4)]
+    thieves = [signed_in.copy("access", "refresh") for _ in range(4)]
     signed_in.refresh()
     signed_in.refresh()
     codes = [code_of(thief.refresh()) for thief in thieves]
@@ -151,9 +151,9 @@ def test_a_hundred_replays_make_one_event_and_one_mail(signed_in: Browser) -> No
 
 def test_no_grace_means_no_grace_once_it_was_used(signed_in: Browser, configure: Configure) -> None:
     configure(REFRESH_GRACE=timedelta(0))
-    tab = signed_in.copy("refresh")
+    tab = signed_in.copy("access", "refresh")
     signed_in.refresh()
-    assert tab.copy("refresh").refresh().status_code == 200  # not acknowledged: a lost answer
+    assert tab.copy("access", "refresh").refresh().status_code == 200  # not acknowledged: a lost answer
     assert is_signed_in(signed_in)
     assert code_of(tab.refresh()) == "refresh_reused"
 
@@ -213,7 +213,7 @@ def test_a_token_of_no_session_is_invalid(browser: Browser) -> None:
 
 def test_a_future_generation_ends_nothing_and_is_told(signed_in: Browser) -> None:
     session = Session.objects.get()
-    other = Browser()
+    other = signed_in.copy("access")
     other.csrf()
     other.put("refresh", token_of(session, 7))
     assert code_of(other.refresh()) == "token_invalid"
@@ -234,14 +234,14 @@ def test_a_refusal_clears_the_cookies(signed_in: Browser) -> None:
     assert not signed_in.has("refresh")
 
 
-def _with_cookies(browser: Browser, *refresh: str) -> Any:
+def _with_cookies(browser: Browser, *refresh: str, name: str = "refresh") -> Any:
     """Refresh with several cookies of one name, as a browser sends them after a change of path or domain."""
     token = browser.csrf()
-    pairs = [f"csrftoken={browser.client.cookies['csrftoken'].value}"]
+    pairs = [f"csrftoken={browser.client.cookies['csrftoken'].value}", f"{cookie('access')}={browser.value('access')}"]
     pairs += [f"{cookie('refresh')}={value}" for value in refresh]
     plain = Browser()
     return plain.client.post(
-        f"{mount_point()}refresh/",
+        f"{mount_point()}{name}/",
         secure=True,
         headers={"Cookie": "; ".join(pairs), "X-CSRF-Token": token, "Referer": "https://testserver/"},
     )
@@ -267,6 +267,51 @@ def test_a_stale_duplicate_does_not_hide_the_living_cookie(signed_in: Browser, k
     assert Session.objects.get(pk=response.json()["session"]["id"]).generation == 2
     if mount_point() != "/":
         assert (cookie("refresh"), "/") in cleared(response)
+
+
+# --- a cookie that a sibling sub-domain has planted: `__Secure-` allows a Domain ----------------------
+
+
+def test_a_planted_refresh_cookie_makes_nobody_the_attacker(signed_in: Browser) -> None:
+    """A genuine token of the attacker's own, on a longer path and so the first of the two."""
+    eve = Browser()
+    theirs = session_of(eve.sign_in(make_user("eve@example.com").email))
+    mine = signed_in.value("refresh")
+    response = _with_cookies(signed_in, *[eve.value("refresh")] * 9, mine)
+    assert session_of(response).pk != theirs.pk
+    theirs.refresh_from_db()
+    assert theirs.generation == 1
+
+
+@pytest.mark.parametrize("access", ["", "noise", "a.b.c", "a.W10.c", "a.e30.c", "a.eyJzaWQiOjF9.c"])
+def test_a_refresh_cookie_without_an_access_cookie_of_its_session_signs_nobody_in(
+    signed_in: Browser, access: str
+) -> None:
+    """It could be a neighbour's, and somebody would type their secrets into the neighbour's account."""
+    other = signed_in.copy("refresh")
+    if access:
+        other.put("access", access)
+    assert code_of(other.refresh()) == "token_invalid"
+    assert not other.has("refresh")
+    assert Session.objects.get().generation == 1
+    assert is_signed_in(signed_in)
+
+
+def test_an_access_token_of_a_retired_key_still_says_which_session_it_was(signed_in: Browser) -> None:
+    head, claims, _ = signed_in.value("access").split(".")
+    signed_in.put("access", f"{head}.{claims}.{'A' * 43}")
+    assert signed_in.refresh().status_code == 200
+
+
+def test_a_planted_refresh_cookie_keeps_no_session_from_its_end(signed_in: Browser) -> None:
+    eve = Browser()
+    theirs = session_of(eve.sign_in(make_user("eve@example.com").email))
+    mine = Session.objects.exclude(pk=theirs.pk).get()
+    response = _with_cookies(signed_in, eve.value("refresh"), signed_in.value("refresh"), name="logout")
+    assert response.status_code == 204
+    mine.refresh_from_db()
+    theirs.refresh_from_db()
+    assert (mine.revoked_reason, theirs.revoked_at) == ("sign_out", None)
 
 
 def test_duplicates_without_a_living_one_are_all_cleared(signed_in: Browser) -> None:
