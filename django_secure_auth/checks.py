@@ -25,6 +25,7 @@ from django.utils.module_loading import import_string
 
 from django_secure_auth.accounts.serializers import identity_fields
 from django_secure_auth.conf import conf, declared, shared_keys
+from django_secure_auth.doctor.checks import find_checklist
 from django_secure_auth.findings import error, warning
 from django_secure_auth.kit.keys import is_weak_secret
 from django_secure_auth.mail import uses_celery
@@ -295,6 +296,7 @@ check_installation = _if_settings_hold(_find_installation)
 check_owners = _if_settings_hold(_find_owners)
 check_production = _if_settings_hold(_find_production)
 check_routes = _if_settings_hold(_find_open_routes)
+check_checklist = _if_settings_hold(find_checklist)
 
 run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
     (check_settings, False),
@@ -303,9 +305,11 @@ run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
     (check_owners, False),
     (check_production, True),
     (check_routes, True),
+    (check_checklist, True),
 )
 
 __all__ = [
+    "check_checklist",
     "check_combinations",
     "check_installation",
     "check_owners",

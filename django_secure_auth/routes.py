@@ -86,6 +86,14 @@ def routes(urlconf: str | None = None) -> list[Route]:
     return [_declared(route) for route in found]
 
 
+def views(urlconf: str | None = None) -> list[tuple[str, Any]]:
+    """Return path and view of every pattern that can be read: of a view made from a class, the class."""
+    if urlconf is None and not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    places = _places(get_resolver(urlconf), "/", ())
+    return [(place.path, _class_of(place.view) or place.view) for place in places if not place.error]
+
+
 def open_routes(urlconf: str | None = None) -> list[Route]:
     """Return the routes that anybody may call and nobody has declared open."""
     return [route for route in routes(urlconf) if route.is_undeclared]
