@@ -379,3 +379,14 @@ def nobody_fixes() -> str:
         for name, (series, ends) in running.items()
         if series in ends and ends[series] < today
     )
+
+
+@warning(
+    150,
+    "dependencies",
+    "Installed packages have known vulnerabilities: {}.",
+    "Update them; `pip-audit` names the versions that are fixed.",
+    controls=["ASVS-15.2.1"],
+)
+def vulnerable() -> bool:
+    return False  # asked for with `secure_auth_doctor --audit` only: it needs the network
