@@ -27,6 +27,7 @@ from django_secure_auth.accounts.serializers import identity_fields
 from django_secure_auth.conf import conf, declared, shared_keys
 from django_secure_auth.doctor.checks import find_checklist
 from django_secure_auth.findings import error, warning
+from django_secure_auth.headers.checks import find_cors, find_other_sites, find_transport
 from django_secure_auth.kit.keys import is_weak_secret
 from django_secure_auth.mail import uses_celery
 from django_secure_auth.ownership.policy import rule_of
@@ -296,6 +297,9 @@ check_installation = _if_settings_hold(_find_installation)
 check_owners = _if_settings_hold(_find_owners)
 check_production = _if_settings_hold(_find_production)
 check_routes = _if_settings_hold(_find_open_routes)
+check_cors = _if_settings_hold(find_cors)
+check_transport = _if_settings_hold(find_transport)
+check_other_sites = _if_settings_hold(find_other_sites)
 check_checklist = _if_settings_hold(find_checklist)
 
 run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
@@ -305,16 +309,22 @@ run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
     (check_owners, False),
     (check_production, True),
     (check_routes, True),
+    (check_cors, False),
+    (check_transport, False),
+    (check_other_sites, True),
     (check_checklist, True),
 )
 
 __all__ = [
     "check_checklist",
     "check_combinations",
+    "check_cors",
     "check_installation",
+    "check_other_sites",
     "check_owners",
     "check_production",
     "check_routes",
     "check_settings",
+    "check_transport",
     "run_checks",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Generic, Self, TypeVar, overload
 from urllib.parse import urlsplit
@@ -268,6 +268,36 @@ def _encryption_keys(value: Any) -> Complaint:
     return "must not hold a published or guessable key." if any(is_weak_secret(one.value) for one in ring) else None
 
 
+_SECURITY_TXT_FIELDS = frozenset(
+    {"contact", "expires", "encryption", "acknowledgments", "preferred_languages", "canonical", "policy", "hiring"}
+)
+_SECURITY_TXT_URI = re.compile(r"(?:https://|mailto:|tel:|openpgp4fpr:|dns:)[!-~]+")
+
+
+def _security_txt(value: Any) -> Complaint:
+    """RFC 9116 §2.5: contact and expires are required; URIs are https, or of another scheme that fits."""
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not value.keys() >= {"contact", "expires"}:
+        return "must be a dict with 'contact' and 'expires'."
+    unknown = sorted(map(str, value.keys() - _SECURITY_TXT_FIELDS))
+    if unknown:
+        return f"has no field {', '.join(unknown)}; the fields are {', '.join(sorted(_SECURITY_TXT_FIELDS))}."
+    if not isinstance(value["expires"], datetime) or value["expires"].tzinfo is None:
+        return "['expires'] must be a datetime with its time zone."
+    for name in sorted(value.keys() - {"expires"}):
+        lines = [value[name]] if isinstance(value[name], str) else value[name]
+        if not isinstance(lines, list | tuple) or not lines or not all(_is_security_line(name, one) for one in lines):
+            what = "language tags, such as 'en, de'" if name == "preferred_languages" else "https:// or mailto:"
+            return f"[{name!r}] must be {what}, one or a list."
+    return None
+
+
+def _is_security_line(name: str, line: Any) -> bool:
+    pattern = re.compile(r"[A-Za-z0-9-]+(?:, ?[A-Za-z0-9-]+)*") if name == "preferred_languages" else _SECURITY_TXT_URI
+    return isinstance(line, str) and pattern.fullmatch(line) is not None
+
+
 DEFAULT_RATE_LIMITS: dict[str, str] = {
     "login_account": "10/15m",
     "login_device": "10/15m",
@@ -424,6 +454,30 @@ class Conf:
         judge=_route_names,
         text="URLs of yours that anybody may call on purpose: names with their namespace, or paths as "
         "`secure_auth_routes` shows them.",
+    )
+    # sites
+    HTTPS_ONLY = Setting(
+        False,
+        judge=_a_bool,
+        text="Plain http: pages move to https, the API answers 403. Replaces SECURE_SSL_REDIRECT; keeps "
+        "SECURE_REDIRECT_EXEMPT and SECURE_SSL_HOST.",
+    )
+    CROSS_SITE_CHECK = Setting(
+        "enforce",
+        judge=_one_of("enforce", "report", "off"),
+        text="What becomes of requests that pages of other sites send (`Sec-Fetch-Site`): 'enforce' refuses them, "
+        "'report' only writes the event, 'off' does not look.",
+    )
+    SECURITY_TXT = Setting[dict[str, Any] | None](
+        None,
+        judge=_security_txt,
+        text="Fields of `security.txt` (RFC 9116), such as `{'contact': 'mailto:security@example.com', 'expires': "
+        "datetime(…, tzinfo=UTC)}`; a value is a text or a list of texts. None: 404.",
+    )
+    CHANGE_PASSWORD_URL = Setting[str | None](
+        None,
+        judge=_a_text_or_none,
+        text="Where `/.well-known/change-password` leads: a path, or the name of a URL. None: 404.",
     )
     # audit
     AUDIT_RETENTION = Setting(

@@ -128,6 +128,12 @@ class CSRFFailed(Forbidden):
     default_detail = "The CSRF token is missing or wrong; fetch a new one."
 
 
+class CrossSiteRequest(Forbidden):
+    code = "cross_site_request"
+    title = "Sent by another site"
+    default_detail = "A page of another site may not call this."
+
+
 class StepUpRequired(Forbidden):
     code = "step_up_required"
     title = "Sign in again first"

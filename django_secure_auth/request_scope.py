@@ -53,6 +53,8 @@ class Scope:
         self.deferred: list[Callable[[], object]] = []
         self.collected: dict[Callable[..., object], list[Any]] = {}
         self.refusal: Refusal | None = None
+        self.suspicions: list[Refusal] = []
+        """What a middleware without tables has met, refused or not; written at the end of the request."""
 
     @cached_property
     def request_id(self) -> str:

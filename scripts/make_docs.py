@@ -65,6 +65,7 @@ KINDS = {
     "_a_key_word_or_none": "2 to 16 of `a-z` and `0-9`, a letter first; or None",
     "_scopes": "dict of scopes, each with a permission or None",
     "_route_names": "list of URL names or paths",
+    "_security_txt": "dict of fields with `contact` and `expires`, or None",
     "_profile_fields": "list of field names; no credential, no privilege",
     "_signing_keys": "list of keys, the first of which can sign, or None",
     "_encryption_keys": "list of keys of exactly 32 bytes, or None",
@@ -78,6 +79,7 @@ GROUPS = {
     "limits": "Limits",
     "accounts": "Accounts",
     "routes": "Routes",
+    "sites": "Other sites",
     "audit": "Audit",
 }
 

@@ -289,9 +289,9 @@ AWAITED = "services"
 STAGES = [
     Stage("lint", (), lint),
     Stage("types", (), types),
+    Stage("services", ("postgres", "redis", "amqp", "chromium"), services),
     Stage("sqlite", (), sqlite),
     Stage("postgres", ("postgres",), postgres),
-    Stage("services", ("postgres", "redis", "amqp", "chromium"), services),
     Stage("shapes", (), shapes),
 ]
 # Without these the lines that only one database or a worker runs are missing.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import django
 import environ
+from corsheaders.defaults import default_headers
 
 from django_secure_auth.kit.json_log import logging_preset
 from testproject.environment import key_pairs, refuse_incomplete
@@ -25,6 +27,7 @@ SECRET_KEY = env.str("SECRET_KEY", default="django-insecure-for-development-on-t
 SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 ROOT_URLCONF = "testproject.urls"
+ADMIN_PATH = env.str("ADMIN_PATH", default="admin/")
 WSGI_APPLICATION = "testproject.wsgi.application"
 ASGI_APPLICATION = "testproject.asgi.application"
 USE_TZ = True
@@ -39,6 +42,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "corsheaders",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",  # the viewer's files: nothing is loaded from another site
@@ -50,6 +54,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django_secure_auth.headers.middleware.SecurityHeadersMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -142,6 +147,14 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
+# Pages of other origins that may call the API with their visitors' cookies. Our cookies are SameSite: an origin of
+# another site gets none, a sibling sub-domain does.
+CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
+CORS_ALLOW_CREDENTIALS = True
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_HEADERS = [*default_headers, "x-csrf-token", "x-api-key", "x-token-transport"]
+CORS_EXPOSE_HEADERS = ["Retry-After", "RateLimit", "RateLimit-Policy"]
+
 BASE_URL = env.str("BASE_URL", default="http://127.0.0.1:8000").rstrip("/")
 DJANGO_SECURE_AUTH: dict[str, Any] = {
     "BASE_URL": BASE_URL,
@@ -151,7 +164,20 @@ DJANGO_SECURE_AUTH: dict[str, Any] = {
     "TRUSTED_PROXIES": env.int("TRUSTED_PROXIES", default=0),
     # The page that people sign in on, its pictures, and what describes the API; `secure_auth_routes --fail-on-open`
     # names any other.
-    "OPEN_ROUTES": ["demo", "icon", "/favicon.ico", "schema", "docs"],
+    "OPEN_ROUTES": [
+        "demo",
+        "icon",
+        "/favicon.ico",
+        "schema",
+        "docs",
+        "secure_auth_well_known:security-txt",
+        "secure_auth_well_known:change-password",
+    ],
+    "SECURITY_TXT": {
+        "contact": env.str("SECURITY_CONTACT", default="mailto:security@example.com"),
+        "expires": datetime.now(UTC) + timedelta(days=180),  # a project of yours names a day, and keeps it
+    },
+    "CHANGE_PASSWORD_URL": "demo",
     # Who may read reports may let a program of theirs read them.
     "API_KEY_SCOPES": {"reports:read": "reports.view_report"},
 }
@@ -169,6 +195,8 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["django_secure_auth.tokens.authentication.JWTCookieAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    # DRF's own parsers read bodies of any size.
+    "DEFAULT_PARSER_CLASSES": ["django_secure_auth.strict.parsers.StrictJSONParser"],
     "EXCEPTION_HANDLER": "django_secure_auth.problems.exception_handler",
     "DEFAULT_SCHEMA_CLASS": "django_secure_auth.openapi.AutoSchema",
 }
@@ -186,9 +214,12 @@ LOGGING["handlers"]["console"] = {"class": "logging.StreamHandler"}
 LOGGING["loggers"]["django.request"] = {"handlers": ["console"], "level": "ERROR", "propagate": False}
 
 if not DEBUG:
-    CSRF_TRUSTED_ORIGINS = [BASE_URL]
+    CSRF_TRUSTED_ORIGINS = [BASE_URL, *CORS_ALLOWED_ORIGINS]
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
-    SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=True)
+    DJANGO_SECURE_AUTH["HTTPS_ONLY"] = env.bool("HTTPS_ONLY", default=True)
     if env.int("TRUSTED_PROXIES", default=0):
         SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    SILENCED_SYSTEM_CHECKS = ["security.W004"]  # SecurityHeadersMiddleware sends Strict-Transport-Security
+    SILENCED_SYSTEM_CHECKS = [
+        "security.W004",  # SecurityHeadersMiddleware sends Strict-Transport-Security
+        "security.W008",  # and HTTPS_ONLY redirects, pages only
+    ]

@@ -1,5 +1,6 @@
 """The demo page, the admin, the package's URLs, and what describes them."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
@@ -11,7 +12,8 @@ urlpatterns = [
     path("", demo_page, name="demo"),
     path("icon.svg", icon, name="icon"),
     path("favicon.ico", icon),  # what browsers ask for on the admin's pages
-    path("admin/", admin.site.urls),
+    path(".well-known/", include("django_secure_auth.headers.urls")),
+    path(settings.ADMIN_PATH, admin.site.urls),
     path("api/auth/", include("django_secure_auth.urls")),
     path("api/", include("testproject.notes.urls")),
     path("api/reports/", ReportListView.as_view(), name="reports"),

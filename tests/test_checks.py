@@ -17,11 +17,14 @@ from django.test import override_settings
 from django_secure_auth import checks
 from django_secure_auth.checks import (
     check_combinations,
+    check_cors,
     check_installation,
+    check_other_sites,
     check_owners,
     check_production,
     check_routes,
     check_settings,
+    check_transport,
 )
 from django_secure_auth.checks import run_checks as our_checks
 from django_secure_auth.conf import Conf, conf
@@ -64,6 +67,7 @@ def good(settings: Any) -> Any:
         "BASE_URL": "https://example.com",
         "MAIL_DELIVERY": "celery",
         "STATE_CACHE": "default",
+        "HTTPS_ONLY": True,
     }
     return settings
 
@@ -95,6 +99,9 @@ def test_all_of_them_are_registered_and_those_of_production_wait_for_deploy() ->
         check_owners: False,
         check_production: True,
         check_routes: True,
+        check_cors: False,
+        check_transport: False,
+        check_other_sites: True,
     }
     always: set[Any] = set(registry.registry.get_checks())
     deploying: set[Any] = set(registry.registry.get_checks(include_deployment_checks=True))

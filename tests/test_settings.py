@@ -7,7 +7,7 @@ import json
 import secrets
 from collections import UserDict
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -46,6 +46,7 @@ from django_secure_auth.testing import latest_code
 from django_secure_auth.tokens.services import issue, read_access_token, rotate
 
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
+EXPIRES = datetime(2030, 1, 1, tzinfo=UTC)
 A_SECRET, B_SECRET = secrets.token_bytes(32), secrets.token_bytes(32)
 
 
@@ -214,6 +215,13 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
         [["probe"], ("secure_auth:csrf", "/about/<str:page>/"), [], ()],
         ["probe", {"probe"}, {"probe": True}, [""], ["  "], [" probe"], ["probe", None], [5], None, True],
     ),
+    "HTTPS_ONLY": A_BOOL,
+    "CROSS_SITE_CHECK": (["report", "off", "enforce"], ["Enforce", "on", "", None, True]),
+    "SECURITY_TXT": (
+        [{"contact": "mailto:a@example.com", "expires": EXPIRES}, {"contact": ["tel:+1"], "expires": EXPIRES}, None],
+        [{}, [], "x", {"contact": "a@example.com", "expires": EXPIRES}, {"contact": "tel:+1", "expires": "2030"}],
+    ),
+    "CHANGE_PASSWORD_URL": A_TEXT_OR_NONE,
     "AUDIT_RETENTION": duration(DAY, 3650 * DAY),
 }  # fmt: skip
 

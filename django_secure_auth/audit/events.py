@@ -63,6 +63,10 @@ SESSION_ENDED = Event("authn_token_revoked", Kind.AUTH_SUCCESS, "A session was e
 SESSION_EXPIRED = Event("session_expired", Kind.AUTH_SUCCESS, "A session of Django's timed out")
 SESSION_USE_AFTER_END = Event("session_use_after_expire", Kind.AUTH_FAILURE, "An ended session was used")
 CSRF_FAIL = Event("malicious_csrf", Kind.SUSPICIOUS_REQUEST, "A request failed the CSRF check", is_free=True)
+CROSS_SITE = Event("malicious_cors", Kind.SUSPICIOUS_REQUEST, "A page of another site sent a request", is_free=True)
+SENT_IN_CLEAR = Event(
+    "sensitive_in_clear", Kind.SUSPICIOUS_REQUEST, "What is meant for https was sent by plain http", is_free=True
+)
 AUTHZ_FAIL = Event("authz_fail", Kind.AUTHZ_FAILURE, "Access refused", is_free=True)
 AUTHZ_BROKEN = Event(
     "authz_broken", Kind.SUSPICIOUS_REQUEST, "Access refused, since the rule of a view is broken", is_free=True

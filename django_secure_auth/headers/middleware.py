@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
@@ -13,7 +13,9 @@ from django.utils.cache import patch_vary_headers
 from django.utils.functional import SimpleLazyObject
 
 from django_secure_auth.exceptions import SecureAuthError
+from django_secure_auth.headers.cross_site import refuse_foreign
 from django_secure_auth.headers.policy import response_headers
+from django_secure_auth.headers.transport import redirect_of, refuse_plain_http
 from django_secure_auth.problems import plain_problem_response
 from django_secure_auth.request_scope import carries_api_key
 
@@ -50,6 +52,8 @@ class SecurityHeadersMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
         self.is_async = iscoroutinefunction(get_response)
+        # Asked before each view runs. Django would send a plain function through a thread on an async server.
+        self.process_view = self._judge_sender_later if self.is_async else self._judge_sender
         if self.is_async:
             markcoroutinefunction(self)
 
@@ -58,10 +62,22 @@ class SecurityHeadersMiddleware:
         request.csp_nonce = SimpleLazyObject(nonce.draw)  # type: ignore[attr-defined]  # for templates
         if self.is_async:
             return self._answer_later(request, nonce)
-        return self._protect(request, cast(HttpResponseBase, self.get_response(request)), nonce)
+        response = redirect_of(request) or cast(HttpResponseBase, self.get_response(request))
+        return self._protect(request, response, nonce)
 
     async def _answer_later(self, request: HttpRequest, nonce: _Nonce) -> HttpResponseBase:
-        return self._protect(request, await cast(Awaitable[HttpResponseBase], self.get_response(request)), nonce)
+        response = redirect_of(request) or await cast(Awaitable[HttpResponseBase], self.get_response(request))
+        return self._protect(request, response, nonce)
+
+    def _judge_sender(
+        self, request: HttpRequest, view: Callable[..., object], args: Any, kwargs: Any
+    ) -> HttpResponseBase | None:
+        return refuse_plain_http(request) or refuse_foreign(request, view)
+
+    async def _judge_sender_later(
+        self, request: HttpRequest, view: Callable[..., object], args: Any, kwargs: Any
+    ) -> HttpResponseBase | None:
+        return refuse_plain_http(request) or refuse_foreign(request, view)
 
     def _protect(self, request: HttpRequest, response: HttpResponseBase, nonce: _Nonce) -> HttpResponseBase:
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()

@@ -25,6 +25,8 @@ from django_secure_auth.request_scope import Scope, open_scope, run_deferred
 
 _SEEN = "_secure_auth_seen"
 _SINCE = "_secure_auth_since"
+# By the code of what was met before any view.
+_SUSPICIONS = {"cross_site_request": events.CROSS_SITE, "plain_http": events.SENT_IN_CLEAR}
 _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
@@ -54,6 +56,7 @@ class IdleTimeoutMiddleware:
             try:
                 response = cast(HttpResponseBase, self.get_response(request))
                 _start_clock(request)
+                _tell_suspicions(request, scope)
                 _tell_refusal(request, scope, response)
                 return response
             finally:
@@ -66,6 +69,7 @@ class IdleTimeoutMiddleware:
             try:
                 response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
                 _start_clock(request)
+                _tell_suspicions(request, scope)  # collects; what is collected goes to a thread below
                 if scope.refusal is not None:
                     await sync_to_async(_tell_refusal)(request, scope, response)
                 return response
@@ -106,6 +110,11 @@ def _start_clock(request: HttpRequest) -> None:
         now = time.time()
         session.setdefault(_SINCE, now)
         session.setdefault(_SEEN, now)
+
+
+def _tell_suspicions(request: HttpRequest, scope: Scope) -> None:
+    for met in scope.suspicions:
+        record(_SUSPICIONS[met.code], request=request, **met.details)
 
 
 def _tell_refusal(request: Any, scope: Scope, response: HttpResponseBase) -> None:

@@ -186,7 +186,7 @@ class Deployment:
             "ALLOWED_HOSTS": f"{HOST},127.0.0.1",
             "BASE_URL": f"https://{HOST}",
             "TRUSTED_PROXIES": "1",
-            "SECURE_SSL_REDIRECT": "1",
+            "HTTPS_ONLY": "1",
             "EMAIL_URL": f"smtp://127.0.0.1:{self.post.port}",
             "DEFAULT_FROM_EMAIL": "no-reply@example.com",
             "DATABASE_URL": urlunsplit(parts._replace(path=f"/{self.database}")),

@@ -311,7 +311,7 @@ def test_a_code_is_in_the_body_of_its_one_mail_only(journey: Journey) -> None:
 
 def test_a_page_for_developers_shows_no_key(deploy: Deploy) -> None:
     """DEBUG=1: Django's error page shows a request's own values to its own developer, but no key of the server."""
-    site: Deployment = deploy("redis", DEBUG="1", SECURE_SSL_REDIRECT="0", TRUSTED_PROXIES="0")
+    site: Deployment = deploy("redis", DEBUG="1", HTTPS_ONLY="0", TRUSTED_PROXIES="0")
     site.start_web()
     visitor = site.visitor()
     visitor.secure = False

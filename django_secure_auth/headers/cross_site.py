@@ -1,0 +1,172 @@
+"""Which requests may come from other sites.
+
+Django's CSRF check asks whether a request that changes something was meant. This one asks of every request who sent
+it: a browser says so in headers that no page can write (W3C Fetch Metadata §2). One does not replace the other, since
+programs and old browsers send no such header, and a sibling sub-domain can plant a cookie, CSRF's included.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.core.signals import setting_changed
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from django_secure_auth.conf import conf
+from django_secure_auth.exceptions import CrossSiteRequest
+from django_secure_auth.problems import plain_problem_response
+from django_secure_auth.request_scope import Refusal, scope_of
+
+View = TypeVar("View", bound=Callable[..., object])
+
+_OURS = frozenset({"same-origin", "none"})  # none: typed, a bookmark, a link in a mail
+_NAVIGATES_TO_NO_PAGE = frozenset({"object", "embed"})
+_MARK = "secure_auth_cross_site"
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """What a browser tells of where a request comes from. A header that is not there is ""."""
+
+    method: str
+    site: str
+    mode: str
+    destination: str
+    origin: str
+    is_preflight: bool
+    has_cookies: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """Other origins that may send requests: by CORS, and by CSRF_TRUSTED_ORIGINS, which may hold wildcards."""
+
+    is_shared: Callable[[str], bool]
+    """Whether CORS lets an origin read answers."""
+    is_open: bool
+    """CORS lets every origin read, as an API does that needs no cookies."""
+    posting: Collection[str]
+
+
+def is_foreign(sender: Sender, trusted: Trusted) -> bool:
+    """Tell whether a request was sent by a page that may not send it.
+
+    A sibling sub-domain is as foreign as any other site: whoever takes one over sends our cookies along, whatever
+    SameSite says.
+    Source: the resource isolation policy of web.dev/fetch-metadata, W3C Fetch Metadata §2.
+    """
+    if sender.site in _OURS or not sender.site or sender.is_preflight:
+        return False
+    if sender.mode == "navigate" and sender.method in {"GET", "HEAD"}:
+        # A link from elsewhere. It changes nothing by HTTP's rules, and whether it may be framed X-Frame-Options says.
+        return sender.destination in _NAVIGATES_TO_NO_PAGE
+    if not sender.origin or sender.origin == "null":
+        return True
+    if sender.mode == "cors" and (trusted.is_shared(sender.origin) or (trusted.is_open and not sender.has_cookies)):
+        return False
+    return not any(_is_one_of(sender.origin, pattern) for pattern in trusted.posting)
+
+
+def _is_one_of(origin: str, pattern: str) -> bool:
+    # As Django reads its CSRF_TRUSTED_ORIGINS: `https://*.example.com`, a star for whole labels and nothing else.
+    if "*" not in pattern:
+        return origin == pattern
+    return fnmatchcase(origin, pattern.replace("[", "[[]"))
+
+
+def allow_cross_site(*, reason: str) -> Callable[[View], View]:
+    """Let pages of every site call a view: `@allow_cross_site(reason="The bank posts its answer here.")`.
+
+    For functions and classes, Django's and DRF's. `reason` is for the next reader. It lifts this check alone; CSRF
+    stays. Raises ValueError for an empty reason.
+    """
+    if not reason.strip():
+        raise ValueError("allow_cross_site needs a reason: the next reader has to know why.")
+
+    def mark(view: View) -> View:
+        setattr(view, _MARK, reason)
+        return view
+
+    return mark
+
+
+def reason_of(view: Callable[..., object]) -> str | None:
+    """Return why pages of every site may call a view, or None when they may not."""
+    for thing in (view, getattr(view, "view_class", None), getattr(view, "cls", None)):
+        reason = getattr(thing, _MARK, None)
+        if isinstance(reason, str):
+            return reason
+    return None
+
+
+# --- the request at hand -----------------------------------------------------------------------------
+
+
+def refuse_foreign(request: HttpRequest, view: Callable[..., object]) -> HttpResponseBase | None:
+    """Return the refusal of a request that another site's page has sent, None for every other one.
+
+    What Django and its middleware answer without a view, a redirect to a slash or a preflight, is not asked.
+    """
+    meta = request.META
+    site = meta.get("HTTP_SEC_FETCH_SITE", "")
+    if not site or site in _OURS or conf.CROSS_SITE_CHECK == "off":
+        return None
+    sender = Sender(
+        method=str(request.method),
+        site=site,
+        mode=meta.get("HTTP_SEC_FETCH_MODE", ""),
+        destination=meta.get("HTTP_SEC_FETCH_DEST", ""),
+        origin=meta.get("HTTP_ORIGIN", ""),
+        is_preflight=request.method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in meta,
+        has_cookies=bool(meta.get("HTTP_COOKIE")),
+    )
+    if not is_foreign(sender, _trusted()) or reason_of(view) is not None:
+        return None
+    is_refused = conf.CROSS_SITE_CHECK == "enforce"
+    details = {
+        "path": request.path,
+        "method": sender.method,
+        "site": site,
+        "mode": sender.mode,
+        "destination": sender.destination,
+        "origin": sender.origin,
+        "refused": is_refused,
+    }
+    scope_of(request).suspicions.append(Refusal(CrossSiteRequest.code, details))
+    return plain_problem_response(CrossSiteRequest(), request) if is_refused else None
+
+
+_CORS = "corsheaders.middleware.CorsMiddleware"
+
+
+@lru_cache(maxsize=1)
+def _trusted() -> Trusted:
+    if _CORS not in settings.MIDDLEWARE:  # whatever its settings say, no browser will hear of them
+        return Trusted(is_shared=lambda origin: False, is_open=False, posting=tuple(settings.CSRF_TRUSTED_ORIGINS))
+    named = frozenset(_cors("CORS_ALLOWED_ORIGINS", "CORS_ORIGIN_WHITELIST", ()))
+    patterns = [re.compile(one) for one in _cors("CORS_ALLOWED_ORIGIN_REGEXES", "CORS_ORIGIN_REGEX_WHITELIST", ())]
+    return Trusted(
+        # `match`, as the library does: its expression, its meaning. A check tries what else it lets in.
+        is_shared=lambda origin: origin in named or any(pattern.match(origin) for pattern in patterns),
+        is_open=bool(_cors("CORS_ALLOW_ALL_ORIGINS", "CORS_ORIGIN_ALLOW_ALL", False)),
+        posting=tuple(settings.CSRF_TRUSTED_ORIGINS),
+    )
+
+
+def _cors(name: str, former_name: str, default: Any) -> Any:
+    return getattr(settings, name, getattr(settings, former_name, default))
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting in {"MIDDLEWARE", "CSRF_TRUSTED_ORIGINS"} or setting.startswith("CORS_"):
+        _trusted.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="django_secure_auth.headers")
