@@ -13,7 +13,7 @@ urlpatterns = [
     path("icon.svg", icon, name="icon"),
     path("favicon.ico", icon),  # what browsers ask for on the admin's pages
     path(".well-known/", include("django_secure_auth.headers.urls")),
-    path(settings.ADMIN_PATH, admin.site.urls),
+    path(getattr(settings, "ADMIN_PATH", "admin/"), admin.site.urls),
     path("api/auth/", include("django_secure_auth.urls")),
     path("api/", include("testproject.notes.urls")),
     path("api/reports/", ReportListView.as_view(), name="reports"),

@@ -257,7 +257,8 @@ def _brokers() -> list[SplitResult]:
     """The servers of the current Celery app: of tasks, and of results."""
     told: tuple[Any, ...]
     told = (current_app.conf.broker_url, current_app.conf.broker_write_url, current_app.conf.result_backend)
-    addresses = [one for value in told for one in ([value] if isinstance(value, str) else value or ())]
+    lists = ([value] if isinstance(value, str) else list(value or ()) for value in told)
+    addresses = [address for one in lists for address in one]
     return [urlsplit(part) for address in addresses for part in address.split(";")]
 
 

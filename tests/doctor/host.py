@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from celery import Celery, current_app
 from django.conf import settings
-from django.core.checks import run_checks
+from django.core.checks import CheckMessage, run_checks
 from django.test import override_settings
 from django.urls import clear_url_caches
 
@@ -92,8 +92,12 @@ def _urls(more: Iterable[Any]) -> ModuleType:
     return urls
 
 
-def ids(changes: Mapping[str, Any]) -> list[str]:
-    """What `check --deploy` finds on a changed production, without what is silenced."""
+def found(changes: Mapping[str, Any]) -> list[CheckMessage]:
+    """What `check --deploy` says of a changed production, without what is silenced."""
     with production(changes):
-        found = run_checks(tags=["security", "secure_auth"], include_deployment_checks=True)
-        return sorted(str(one.id) for one in found if not one.is_silenced())
+        messages = run_checks(tags=["security", "secure_auth"], include_deployment_checks=True)
+        return [message for message in messages if not message.is_silenced()]
+
+
+def ids(changes: Mapping[str, Any]) -> list[str]:
+    return sorted(str(message.id) for message in found(changes))
