@@ -71,8 +71,8 @@ def exceptions_propagate() -> bool:
 def _other_secrets() -> Iterator[tuple[str, str]]:
     """Every secret beside SECRET_KEY that settings hold, with the name of its purpose, never to be shown."""
     for entry in conf.SIGNING_KEYS or ():
-        if isinstance(entry["key"], str):
-            yield "SIGNING_KEYS", entry["key"]
+        key = entry["key"]
+        yield "SIGNING_KEYS", key if isinstance(key, str) else str(key.get("k", ""))  # of a JWK
     for entry in conf.ENCRYPTION_KEYS or ():
         yield "ENCRYPTION_KEYS", entry["key"]
     for database in settings.DATABASES.values():

@@ -18,6 +18,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.contrib.auth.views import PasswordResetConfirmView
+from django.test import override_settings
 from django.urls import path
 from django.views.static import serve
 from rest_framework import filters
@@ -25,7 +26,13 @@ from rest_framework.generics import ListAPIView
 from rest_framework.serializers import ModelSerializer
 
 from django_secure_auth.doctor import packages
-from django_secure_auth.doctor.backing import is_elsewhere, leaves_the_network
+from django_secure_auth.doctor.backing import (
+    is_elsewhere,
+    leaves_the_network,
+    mail_in_clear,
+    mail_waits_for_ever,
+    mailers,
+)
 from django_secure_auth.doctor.checks import CHECKLIST, find_checklist
 from django_secure_auth.doctor.policy import GROUPS
 from django_secure_auth.doctor.services import catalogue
@@ -145,6 +152,13 @@ BROKEN: list[tuple[str, str, Mapping[str, Any]]] = [
         "a fallback signs tokens",
         f"{OURS}E100",
         {"SECRET_KEY_FALLBACKS": ["x" + SECRET], "CELERY_BROKER_URL": f"rediss://:x{SECRET}@r.example.com"},
+    ),
+    (
+        "the secret key signs tokens",
+        f"{OURS}E100",
+        {
+            "DJANGO_SECURE_AUTH.SIGNING_KEYS": [{"kid": "k", "alg": "HS256", "key": {"kty": "oct", "k": SECRET}}],
+        },
     ),
     ("one password for database and cache", f"{OURS}W100", {"DATABASES.default.PASSWORD": "of-the-cache"}),
     ("derived keys", f"{OURS}W001", {"DJANGO_SECURE_AUTH.SIGNING_KEYS": None}),
@@ -626,6 +640,13 @@ def test_a_fault_in_its_other_forms_is_found(check_id: str, changes: Mapping[str
 
 def test_development_is_not_scolded_for_its_tools() -> None:
     assert ids({"DEBUG": True, **app("debug_toolbar", "django_extensions")}) == ["security.W018"]
+
+
+def test_mail_is_judged_as_django_6_1_configures_it() -> None:
+    smtp = {"BACKEND": "django.core.mail.backends.smtp.EmailBackend", "OPTIONS": {"host": "mail.example.com"}}
+    with override_settings(MAILERS={"default": smtp, "other": {"BACKEND": "x.LocmemBackend"}}):
+        assert dict(mailers()) == {smtp["BACKEND"]: {"host": "mail.example.com"}, "x.LocmemBackend": {}}
+        assert [mail_in_clear.judge() is None, mail_waits_for_ever.judge() is None] == [False, False]
 
 
 @pytest.mark.parametrize(
