@@ -253,13 +253,15 @@ def cache_without_password() -> str:
 # --- broker ------------------------------------------------------------------------------------------
 
 
-def _brokers() -> list[SplitResult]:
+def _addresses_in(told: Any) -> list[str]:
+    """Celery takes one address, several with semicolons between them, or a list of such."""
+    return [part for one in ([told] if isinstance(told, str) else told or ()) for part in one.split(";")]
+
+
+def brokers() -> list[SplitResult]:
     """The servers of the current Celery app: of tasks, and of results."""
-    told: tuple[Any, ...]
     told = (current_app.conf.broker_url, current_app.conf.broker_write_url, current_app.conf.result_backend)
-    lists = ([value] if isinstance(value, str) else list(value or ()) for value in told)
-    addresses = [address for one in lists for address in one]
-    return [urlsplit(part) for address in addresses for part in address.split(";")]
+    return [urlsplit(address) for value in told for address in _addresses_in(value)]
 
 
 @error(
@@ -288,7 +290,7 @@ def celery_unpickles() -> str:
     controls=["ASVS-13.2.3"],
 )
 def broker_has_a_guest() -> bool:
-    return any(is_elsewhere(url.hostname) and url.username == "guest" and url.password == "guest" for url in _brokers())  # noqa: S105  # the one that is refused
+    return any(is_elsewhere(url.hostname) and url.username == "guest" and url.password == "guest" for url in brokers())  # noqa: S105  # the one that is refused
 
 
 @warning(
@@ -299,7 +301,7 @@ def broker_has_a_guest() -> bool:
     controls=["ASVS-13.2.3"],
 )
 def broker_is_open() -> bool:
-    servers = [url for url in _brokers() if is_elsewhere(url.hostname) and url.username != "guest"]
+    servers = [url for url in brokers() if is_elsewhere(url.hostname) and url.username != "guest"]
     return any(_is_guessable(url.password, url.username or "?") for url in servers)
 
 
@@ -314,7 +316,7 @@ _TLS = ("rediss", "valkeys", "amqps", "https", "sqs")
     controls=["ASVS-12.3.1"],
 )
 def broker_in_clear() -> bool:
-    servers = [url for url in _brokers() if leaves_the_network(url.hostname)]
+    servers = [url for url in brokers() if leaves_the_network(url.hostname)]
     return any(url.scheme not in _TLS for url in servers) and not current_app.conf.broker_use_ssl
 
 

@@ -175,18 +175,23 @@ def audit() -> tuple[Audit, list[Finding]]:
     command = [sys.executable, "-m", "pip_audit", "--format", "json", "--progress-spinner", "off"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)  # noqa: S603  # no word of it is anybody's input
-        told = _vulnerable_in(done.stdout)
+        told, skipped = _judged(done.stdout)
     except subprocess.TimeoutExpired:
         return Audit("not judged", f"no answer within {_PATIENCE} seconds"), []
     except (ValueError, KeyError, TypeError):  # its error output may name an index with a password in it
         return Audit("not judged", "pip-audit could not reach its service, or failed"), []
+    why = f"not judged: {skipped}" if skipped else ""
     if not told:
-        return Audit("clean"), []
-    return Audit("vulnerable"), [_finding(vulnerable.finding(told))]
+        return Audit("clean", why), []
+    return Audit("vulnerable", why), [_finding(vulnerable.finding(told))]
 
 
-def _vulnerable_in(answer: str) -> str:
-    packages = [one for one in json.loads(answer)["dependencies"] if one.get("vulns")]
-    return "; ".join(
-        f"{one['name']} {one['version']} ({', '.join(sorted(vuln['id'] for vuln in one['vulns']))})" for one in packages
+def _judged(answer: str) -> tuple[str, str]:
+    """What is vulnerable, and what pip-audit could not look up: a package from elsewhere, or one in development."""
+    packages = json.loads(answer)["dependencies"]
+    leaky = (
+        f"{one['name']} {one['version']} ({', '.join(sorted(vuln['id'] for vuln in one['vulns']))})"
+        for one in packages
+        if one.get("vulns")
     )
+    return "; ".join(leaky), ", ".join(sorted(one["name"] for one in packages if "skip_reason" in one))

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 
-from celery import current_app
 from django.conf import settings
 from django.contrib.auth import hashers
 from django.contrib.auth.middleware import RemoteUserMiddleware
@@ -18,7 +16,7 @@ from django.urls import Resolver404, resolve
 from django.utils.module_loading import import_string
 
 from django_secure_auth.conf import conf
-from django_secure_auth.doctor.backing import locations, mailers
+from django_secure_auth.doctor.backing import brokers, locations, mailers
 from django_secure_auth.doctor.policy import error, listed, warning
 from django_secure_auth.kit.opaque import is_equal
 from django_secure_auth.routes import views
@@ -77,8 +75,8 @@ def _other_secrets() -> Iterator[tuple[str, str]]:
         yield "ENCRYPTION_KEYS", entry["key"]
     for database in settings.DATABASES.values():
         yield "the password of a database", str(database.get("PASSWORD") or "")
-    for url in (current_app.conf.broker_url, current_app.conf.result_backend):
-        yield "the password of the broker", urlsplit(str(url or "")).password or ""
+    for url in brokers():
+        yield "the password of the broker", url.password or ""
     for _, location in locations():
         yield "the password of a cache", location.password or ""
     for _, options in mailers():
