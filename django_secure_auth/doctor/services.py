@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 from django.conf import settings
 from django.core.checks import CheckMessage, run_checks
+from django.core.exceptions import ImproperlyConfigured
 
 from django_secure_auth.conf import conf
 from django_secure_auth.doctor.checks import CHECKLIST
@@ -121,13 +122,21 @@ def catalogue() -> list[tuple[str, str, tuple[str, ...], str]]:
 
 # --- what the checks say -----------------------------------------------------------------------------
 
+
+def _is_https_only() -> bool:
+    try:
+        return conf.HTTPS_ONLY
+    except ImproperlyConfigured:  # E002 says so
+        return False
+
+
 # Checks of Django's that look at a setting of its own, where one of ours does the same.
 _ANSWERED: Mapping[str, tuple[Callable[[], bool], str]] = {
     "security.W004": (
         lambda: MIDDLEWARE_HEADERS in settings.MIDDLEWARE,
         "SecurityHeadersMiddleware sends Strict-Transport-Security",
     ),
-    "security.W008": (lambda: bool(getattr(conf, "HTTPS_ONLY", False)), "HTTPS_ONLY leaves nothing in clear"),
+    "security.W008": (_is_https_only, "HTTPS_ONLY leaves nothing in clear"),
 }
 
 

@@ -476,13 +476,13 @@ def test_every_row_names_controls_that_exist() -> None:
     assert all(check.controls and check.hint for check in CHECKLIST)
 
 
-def test_w127_short_passwords_without_a_second_step() -> None:
+def test_short_passwords_without_a_second_step() -> None:
     assert ids({"DJANGO_SECURE_AUTH.OTP_POLICY": "never"}) == [f"{OURS}W007", f"{OURS}W127"]
     long = [{"NAME": LENGTH, "OPTIONS": {"min_length": 15}}, COMMON]
     assert ids({"DJANGO_SECURE_AUTH.OTP_POLICY": "never", "AUTH_PASSWORD_VALIDATORS": long}) == [f"{OURS}W007"]
 
 
-def test_w198_a_python_without_security_fixes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_without_security_fixes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "PYTHON_ENDS", {sys.version_info[:2]: date(2020, 1, 1)})
     with production({}):
         (message,) = [one for one in find_checklist() if one.id == f"{OURS}W198"]

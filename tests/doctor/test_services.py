@@ -243,3 +243,12 @@ def test_testproject_in_production_has_no_finding() -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("Nothing found.\n")
+
+
+@pytest.mark.parametrize(
+    "ours", [["HTTPS_ONLY"], {"HTTPS_ONLY": "yes"}, {"OTP_LENGTH": "six"}, {"HTTPS_OLNY": True}], ids=str
+)
+def test_settings_of_ours_that_cannot_be_read_are_a_finding_not_a_traceback(ours: Any) -> None:
+    text, refusal = doctor({"DJANGO_SECURE_AUTH": ours, "SILENCED_SYSTEM_CHECKS": []})
+    assert "error secure_auth.E00" in text
+    assert refusal
