@@ -25,6 +25,7 @@ from django.utils.module_loading import import_string
 
 from django_secure_auth.accounts.serializers import identity_fields
 from django_secure_auth.conf import conf, declared, shared_keys
+from django_secure_auth.doctor.checks import find_checklist
 from django_secure_auth.findings import error, info, warning
 from django_secure_auth.headers.checks import find_cors, find_hsts, find_other_sites, find_transport
 from django_secure_auth.headers.cross_site import reason_of
@@ -325,6 +326,7 @@ check_transport = _if_settings_hold(find_transport)
 check_other_sites = _if_settings_hold(find_other_sites)
 check_limits = _if_settings_hold(find_dangerous_limits)
 check_limit_policies = _if_settings_hold(find_dangerous_policies)
+check_checklist = _if_settings_hold(find_checklist)
 
 run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
     (check_settings, False),
@@ -340,9 +342,11 @@ run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
     (check_loosened, True),
     (check_limits, False),
     (check_limit_policies, True),
+    (check_checklist, True),
 )
 
 __all__ = [
+    "check_checklist",
     "check_combinations",
     "check_cors",
     "check_hsts",

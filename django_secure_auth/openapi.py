@@ -677,7 +677,7 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             {200: SignedIn},
             body=bodies.NothingSerializer,
             app_body=bodies.RefreshInBodySerializer,
-            security=({"refreshCookie": [], "accessCookie": [], **_CSRF},),
+            security=({"refreshCookie": [], **_CSRF},),
             refusals=(
                 exceptions.Unauthenticated,
                 exceptions.TokenInvalid,

@@ -87,8 +87,15 @@ def routes(urlconf: str | None = None) -> list[Route]:
 
 
 def views(urlconf: str | None = None) -> list[tuple[str, Any]]:
-    """Return path and view of every URL that can be read, for checks that ask views what they say of themselves."""
-    return [(f"/{place.path}", place.view) for place in _places(get_resolver(urlconf), "", ()) if not place.error]
+    """Return path and view of every pattern that can be read, for checks that ask views what they say of themselves."""
+    if urlconf is None and not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    return [(place.path, place.view) for place in _places(get_resolver(urlconf), "/", ()) if not place.error]
+
+
+def view_classes(urlconf: str | None = None) -> list[tuple[str, Any]]:
+    """The same, with the class of a view that is made from one."""
+    return [(path, _class_of(view) or view) for path, view in views(urlconf)]
 
 
 def open_routes(urlconf: str | None = None) -> list[Route]:

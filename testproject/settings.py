@@ -27,6 +27,7 @@ SECRET_KEY = env.str("SECRET_KEY", default="django-insecure-for-development-on-t
 SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 ROOT_URLCONF = "testproject.urls"
+ADMIN_PATH = env.str("ADMIN_PATH", default="admin/")
 WSGI_APPLICATION = "testproject.wsgi.application"
 ASGI_APPLICATION = "testproject.asgi.application"
 USE_TZ = True
@@ -198,6 +199,8 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["django_secure_auth.tokens.authentication.JWTCookieAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    # DRF's own parsers read bodies of any size.
+    "DEFAULT_PARSER_CLASSES": ["django_secure_auth.strict.parsers.StrictJSONParser"],
     "EXCEPTION_HANDLER": "django_secure_auth.problems.exception_handler",
     "DEFAULT_SCHEMA_CLASS": "django_secure_auth.openapi.AutoSchema",
 }

@@ -1,5 +1,6 @@
 """The demo page, the admin, the package's URLs, and what describes them."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
@@ -15,7 +16,7 @@ urlpatterns = [
     path("favicon.ico", icon),  # what browsers ask for on the admin's pages
     path(".well-known/", include("django_secure_auth.headers.urls")),
     path("csp-report/", csp_report, name="csp-report"),
-    path("admin/", admin.site.urls),
+    path(getattr(settings, "ADMIN_PATH", "admin/"), admin.site.urls),
     path("api/auth/", include("django_secure_auth.urls")),
     path("api/", include("testproject.notes.urls")),
     path("api/reports/", ReportListView.as_view(), name="reports"),

@@ -158,10 +158,13 @@ def test_events_are_documented_and_documented_events_exist() -> None:
 
 
 def check_ids() -> set[str]:
-    """The ids that the package can give, from its calls of `error(number, …)` and `warning(number, …)`."""
+    """The ids that the package can give, from its calls of `error(number, …)` and `warning(number, …)`.
+
+    They stand in files called checks.py, and the doctor's in one file for each part of the checklist.
+    """
     letters = {"error": "E", "info": "I", "warning": "W"}
     found: set[str] = set()
-    for page in sorted(PACKAGE.rglob("checks.py")):
+    for page in sorted({*PACKAGE.rglob("checks.py"), *PACKAGE.glob("doctor/*.py")}):
         for node in ast.walk(ast.parse(page.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in letters:
                 number = node.args[0]

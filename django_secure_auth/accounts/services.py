@@ -232,12 +232,10 @@ def _session_of(request: AnyRequest) -> Session | None:
         return session_of_access_token(token)
     if has_explicit_credential(request):
         raise TokenInvalid
-    access = access_cookie(request)
-    # Without an access cookie the others may be a neighbour's: to end those does no harm.
-    held = refresh_tokens(request) if access is not None else read_cookies(request, "refresh")
-    found = [session for value in held if (session := _session_of_refresh(value))]
+    found = [session for value in refresh_tokens(request) if (session := _session_of_refresh(value))]
     if found:
         return next((session for session in found if session.is_alive), found[0])
+    access = access_cookie(request)
     if access is None or wants_tokens_in_body(request):
         return None
     try:

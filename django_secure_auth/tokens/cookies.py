@@ -72,17 +72,19 @@ def read_cookie(request: AnyRequest, kind: str) -> str | None:
 
 
 def refresh_tokens(request: AnyRequest) -> list[str]:
-    """Return the refresh tokens of the session whose access cookie the browser holds; usually one.
+    """Return the refresh tokens of the session whose access cookie the browser holds, all where it holds none.
 
     `__Secure-` allows a Domain: a page of a sibling sub-domain can plant a refresh cookie, a genuine one of its own
     account, on a longer path, and the victim would go on as the attacker. `__Host-` allows none, so the access cookie
-    says which session the browser holds; one that holds none refreshes none (RFC 6265bis §8.6, weak integrity).
+    says which session the browser holds (RFC 6265bis §8.6, weak integrity). A refresh cookie alone is judged: it is
+    what a thief brings, and the theft has to be noticed.
     """
     if wants_tokens_in_body(request):
         return []
     session_id = _session_id_in(access_cookie(request) or "")
-    values = _all_values(request, "refresh") if session_id is not None else []
-    return [value for value in values if _session_id_of(value) == session_id][:_MAX_DUPLICATES]
+    values = _all_values(request, "refresh")
+    held = values if session_id is None else [value for value in values if _session_id_of(value) == session_id]
+    return held[:_MAX_DUPLICATES]
 
 
 def _session_id_in(access: str) -> str | None:

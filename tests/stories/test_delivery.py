@@ -95,7 +95,7 @@ def _unavailable(*args: Any, **kwargs: Any) -> None:
 def test_a_theft_ends_the_session_though_the_user_cannot_be_told(browser: Browser, outage: Callable[[], None]) -> None:
     make_user()
     browser.sign_in()
-    thief = browser.copy("access", "refresh")
+    thief = browser.copy("refresh")
     browser.refresh()
     browser.refresh()
     outage()

@@ -211,7 +211,7 @@ def test_our_signals(browser: Browser) -> None:
     with heard(*ours) as seen:
         browser.login()
         session = session_of(browser.approve())
-        thief = browser.copy("access", "refresh")
+        thief = browser.copy("refresh")
         browser.refresh()
         browser.refresh()
         assert code_of(thief.refresh()) == "refresh_reused"

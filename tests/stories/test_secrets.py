@@ -43,7 +43,7 @@ class Journey:
         self._keep(browser, browser.resend())
         self.secrets.add(last_code())
         self._keep(browser, browser.approve())
-        thief = browser.copy("access", "refresh")
+        thief = browser.copy("refresh")
         for call in (browser.me, browser.refresh, browser.me, browser.refresh):
             self._keep(browser, call())
         self._keep(browser, browser.get("session-list"))

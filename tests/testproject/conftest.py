@@ -29,10 +29,11 @@ def production() -> dict[str, str]:
         "EMAIL_URL": "smtp+tls://user:secret@mail.example.com:587",
         "SECURE_AUTH_SIGNING_KEYS": f"k1:{b64encode(new_secret_bytes())}",
         "SECURE_AUTH_ENCRYPTION_KEYS": f"e1:{b64encode(new_secret_bytes())}",
-        "CELERY_BROKER_URL": "redis://redis.example.com:6379/0",
-        "CACHE_URL": "redis://redis.example.com:6379/1",
+        "CELERY_BROKER_URL": "rediss://:a-long-one@redis.example.com:6379/0",
+        "CACHE_URL": "rediss://:a-long-one@redis.example.com:6379/1",
         "STATE_CACHE": "default",
-        "DATABASE_URL": "postgres://user:secret@db.example.com/auth",
+        "DATABASE_URL": "postgres://user:another-one@db.example.com/auth?sslmode=verify-full",
+        "ADMIN_PATH": "back-office/",
     }
 
 
