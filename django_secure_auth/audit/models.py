@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from django.db import models
 from django.utils import timezone
@@ -61,8 +61,8 @@ class _SigningField(_CharField):
     """
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
-        if add and isinstance(model_instance, SecurityEvent):
-            model_instance.sign()
+        if add:
+            cast("SecurityEvent", model_instance).sign()
         return super().pre_save(model_instance, add)
 
     def deconstruct(self) -> tuple[str, str, Any, Any]:
