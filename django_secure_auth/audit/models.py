@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from django.db import models
 from django.utils import timezone
@@ -61,8 +61,8 @@ class _SigningField(_CharField):
     """
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
-        if add and isinstance(model_instance, SecurityEvent):
-            model_instance.sign()
+        if add:
+            cast("SecurityEvent", model_instance).sign()
         return super().pre_save(model_instance, add)
 
     def deconstruct(self) -> tuple[str, str, Any, Any]:
@@ -74,7 +74,6 @@ ERASED = "erased:"
 """What a salt begins with when it and the personal data of its row are gone; a MAC of ours follows."""
 
 _MAC_LENGTH = 43
-_IN_CHAIN = ("event_type", "event", "severity", "message", "request_id", "commitment", "key_id")
 PERSONAL = ("user_id", "actor_id", "session_id", "ip_address", "user_agent")
 
 
@@ -132,11 +131,24 @@ class SecurityEvent(models.Model):
 
     def personal(self) -> bytes:
         """Return the bytes of what can be erased."""
-        return canonical([*(str(getattr(self, name)) for name in PERSONAL), self.details])
+        texts = canonical_texts(
+            str(self.user_id), str(self.actor_id), str(self.session_id), str(self.ip_address), str(self.user_agent)
+        )
+        return texts + canonical(self.details)
 
     def payload(self) -> bytes:
         """Return the bytes that the MAC covers: everything but the number, which the database gives later."""
-        return canonical_texts("v1", in_utc(self.occurred_at), *(str(getattr(self, name)) for name in _IN_CHAIN))
+        return canonical_texts(
+            "v1",
+            in_utc(self.occurred_at),
+            str(self.event_type),
+            str(self.event),
+            str(self.severity),
+            str(self.message),
+            str(self.request_id),
+            self.commitment,
+            self.key_id,
+        )
 
     def leaf(self) -> bytes:
         """Return the bytes that a seal covers: the number too, so that two rows cannot change places."""

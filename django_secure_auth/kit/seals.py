@@ -7,6 +7,7 @@ import hmac
 import json
 from collections.abc import Iterable
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import Any
 
 from django_secure_auth.kit.keys import Secret, b64encode
@@ -27,8 +28,8 @@ def canonical(value: Any) -> bytes:
 
 
 def canonical_texts(*texts: str) -> bytes:
-    """Return `canonical()` of a list of texts, which needs no look at each."""
-    return _encode(texts).encode()
+    """Return `canonical()` of a list of texts, several times as fast: this is on the path of every event."""
+    return f"[{','.join(map(encode_basestring, texts))}]".encode()
 
 
 def _plain(value: Any) -> Any:
@@ -57,9 +58,9 @@ def mac_fits(secret: Secret, data: bytes, tag: str) -> bool:
 def commitment(salt: str, data: bytes) -> str:
     """Return what binds `data` without telling it: once the salt is gone, nobody can try guesses against it.
 
-    HMAC-SHA256 with the salt as key; a salt has 128 random bits at least.
+    SHA-256 over salt and data, in 43 characters. A salt has 32 hexadecimal digits, so that none runs into the data.
     """
-    return mac(salt.encode(), data)
+    return b64encode(hashlib.sha256(salt.encode() + data).digest())
 
 
 def commitment_fits(salt: str, data: bytes, tag: str) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
 
-from django_secure_auth.audit.models import SecurityEvent, TrailIsAppendOnly
+from django_secure_auth.audit.models import SecurityEvent, TrailIsAppendOnly, in_utc
 
 
 def an_event(**values: Any) -> SecurityEvent:
@@ -99,3 +99,21 @@ def test_the_newest_row_is_the_first() -> None:
     first.save()
     second.save()
     assert list(SecurityEvent.objects.all()) == [second, first]
+
+
+@pytest.mark.django_db
+def test_only_an_insert_signs_a_row(row: SecurityEvent) -> None:
+    """A change that has found its way past everything does not get a MAC of ours."""
+    field: Any = SecurityEvent._meta.get_field("salt")
+    before = row.mac
+    assert field.pre_save(row, False) == row.salt
+    assert row.mac == before
+    assert field.pre_save(row, True) == row.salt
+    assert row.mac != before
+    assert field.deconstruct()[1] == "django.db.models.CharField"
+
+
+def test_a_moment_has_one_spelling_whatever_its_zone() -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    other = moment.astimezone(timezone(timedelta(hours=5)))
+    assert in_utc(moment) == in_utc(other) == in_utc(moment.replace(tzinfo=None)) == "2026-01-02T03:04:05.000000+00:00"
