@@ -265,3 +265,9 @@ def test_nobody_who_reads_and_checks_writes(rows: list[SecurityEvent], django_as
     with django_assert_max_num_queries(12) as queries:
         assert told() == []
     assert not any(verb in query["sql"] for query in queries for verb in ("INSERT", "UPDATE", "DELETE", "LOCK"))
+
+
+def test_ids_that_are_nonsense_count_for_nothing_under_an_unknown_key_too(rows: list[SecurityEvent]) -> None:
+    for runs in ([["a", 2]], [[1, 10**15]]):
+        a_seal(2).update(key_id="gone", runs=runs)
+        assert told() == [("key unknown", None, 2)]
