@@ -544,8 +544,8 @@ class Conf:
     AUDIT_SEAL_INTERVAL = Setting(
         timedelta(hours=1),
         judge=_a_duration(_MINUTE, 7 * _DAY),
-        text="How often you run the task `django_secure_auth.tasks.seal` or `secure_auth_audit seal`: `verify` and the "
-        "admin say so when rows wait for a seal twice as long.",
+        text="How often you run the task `django_secure_auth.tasks.seal` or `secure_auth_audit seal`: `verify` says so "
+        "when rows wait for a seal twice as long.",
     )
 
 

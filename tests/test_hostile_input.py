@@ -37,8 +37,8 @@ DOCUMENTED = {200, 201, 202, 204, 400, 401, 403, 404, 405, 406, 413, 415, 422, 4
 CODES = {
     "malformed_request", "validation_error", "not_authenticated", "invalid_credentials", "token_invalid",
     "token_expired", "session_inactive", "session_revoked", "refresh_reused", "otp_invalid", "challenge_invalid",
-    "csrf_failed", "permission_denied", "step_up_required", "not_found", "policy_rejected", "method_not_allowed",
-    "not_acceptable", "too_large", "unsupported_media_type", "rate_limited", "api_key_invalid",
+    "csrf_failed", "cross_site_request", "permission_denied", "step_up_required", "not_found", "policy_rejected",
+    "method_not_allowed", "not_acceptable", "too_large", "unsupported_media_type", "rate_limited", "api_key_invalid",
 }  # fmt: skip
 
 # Latin-1 is what a header can carry; a server refuses line breaks before they reach Django.

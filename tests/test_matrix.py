@@ -60,6 +60,7 @@ def world(settings: Any) -> World:
     settings.DJANGO_SECURE_AUTH = {
         **settings.DJANGO_SECURE_AUTH,
         "API_KEY_SCOPES": {"reports:read": "reports.view_report"},
+        "SECURITY_TXT": {"contact": "mailto:security@example.com", "expires": timezone.now() + timedelta(days=90)},
     }
     owner, other = make_user("ana@example.com"), make_user("ben@example.com")
     return World(
@@ -198,6 +199,10 @@ ROWS: dict[Key, dict[str, int]] = {
     ("GET", "/favicon.ico"): everybody(200),
     ("GET", "schema"): everybody(200),
     ("GET", "docs"): everybody(200),
+    ("GET", "secure_auth_well_known:security-txt"): everybody(200),
+    ("GET", "secure_auth_well_known:change-password"): everybody(404),  # not set here
+    ("POST", "csp-report"): everybody(415),  # JSON, which no browser's report is
+    ("POST", "link-preview"): signed_in(422),  # what is inside is refused
     ("GET", "admin:login"): everybody(200),
     ("POST", "admin:login"): everybody(200),  # the form again, with what is wrong
     ("GET", "secure_auth:csrf"): people(200),
@@ -241,6 +246,7 @@ BODIES: dict[Key, dict[str, Any]] = {
     ("PUT", "note-detail"): {"title": "Plan", "body": "new"},
     ("PATCH", "note-detail"): {"title": "Plan"},
     ("POST", "note-publish"): {},
+    ("POST", "link-preview"): {"url": "http://127.0.0.1/"},
 }
 ARGUMENTS: dict[str, Callable[[World], Any]] = {
     "session_id": lambda world: world.session.pk,

@@ -130,6 +130,9 @@ def _is_https_only() -> bool:
         return False
 
 
+# Decisions that stand in the code with their reason: shown to whoever reads the report, no fault of anybody's.
+_EXPLAINED = frozenset({"secure_auth.I051", "secure_auth.I052"})
+
 # Checks of Django's that look at a setting of its own, where one of ours does the same.
 _ANSWERED: Mapping[str, tuple[Callable[[], bool], str]] = {
     "security.W004": (
@@ -143,6 +146,8 @@ _ANSWERED: Mapping[str, tuple[Callable[[], bool], str]] = {
 def _waiver(message: CheckMessage) -> str:
     if message.is_silenced():
         return "silenced by SILENCED_SYSTEM_CHECKS"
+    if message.id in _EXPLAINED:
+        return str(message.msg)
     is_answered, why = _ANSWERED.get(str(message.id), (lambda: False, ""))
     return why if is_answered() else ""
 

@@ -150,14 +150,12 @@ def refuse_foreign(request: HttpRequest, view: Callable[..., object]) -> HttpRes
 
 
 def tell_caches(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Add to `Vary` what this check looks at, where a cache may keep an answer: another site's page is not given ours.
+    """Add to `Vary` what this check looks at, for an answer that a cache may keep: no other site's page is given ours.
 
     Source: W3C Fetch Metadata §6.3.
     """
     match = request.resolver_match
-    if match is None or conf.CROSS_SITE_CHECK != "enforce" or reason_of(match.func) is not None:
-        return
-    if "no-store" not in response.headers.get("Cache-Control", ""):
+    if match is not None and conf.CROSS_SITE_CHECK == "enforce" and reason_of(match.func) is None:
         patch_vary_headers(response, _DECIDES)
 
 

@@ -136,7 +136,8 @@ class SecurityHeadersMiddleware:
         for name in _BANNERS:
             response.headers.pop(name, None)
         _keep_out_of_caches(request, response)
-        tell_caches(request, response)
+        if "no-store" not in response.headers.get("Cache-Control", ""):
+            tell_caches(request, response)
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:

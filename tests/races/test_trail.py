@@ -230,7 +230,7 @@ def plain_table() -> Iterator[None]:
 @pytest.mark.nightly
 @pytest.mark.database("postgresql")
 def test_eight_writers_of_ten_thousand_events_do_not_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """R37: at least 0.8 of the throughput of the same insert without a MAC, with the sealer at work beside them."""
+    """R37: at least 0.8 of the throughput of the same insert without a MAC; sealed afterwards."""
     writers, count, rounds = 8, 10_000, 20
     seconds = dict.fromkeys(("narrow", "unsigned", "signed"), 0.0)
     waits = 0

@@ -63,7 +63,7 @@ def test_without_a_cookie_it_is_401(browser: Browser) -> None:
 
 def test_two_tabs_get_the_same_successor(signed_in: Browser) -> None:
     """R2, R3, R47: inside the grace both tabs hold the one living token, and nobody is signed out."""
-    tab = signed_in.copy("refresh")
+    tab = signed_in.copy("access", "refresh")
     first = signed_in.refresh()
     second = tab.refresh()
     assert first.status_code == second.status_code == 200
@@ -78,7 +78,7 @@ def test_two_tabs_get_the_same_successor(signed_in: Browser) -> None:
 
 def test_a_used_successor_still_has_the_grace_of_a_second_tab(signed_in: Browser) -> None:
     """R3: the first tab is fast and uses its new token before the second tab has asked."""
-    tab = signed_in.copy("refresh")
+    tab = signed_in.copy("access", "refresh")
     signed_in.refresh()
     assert is_signed_in(signed_in)
     assert tab.refresh().status_code == 200
@@ -87,7 +87,7 @@ def test_a_used_successor_still_has_the_grace_of_a_second_tab(signed_in: Browser
 
 def test_a_lost_answer_is_given_again_however_late(signed_in: Browser, clock: Any) -> None:
     """R4: the successor was never used, so nobody has it; the browser whose answer was lost gets it again."""
-    lost = signed_in.copy("refresh")
+    lost = signed_in.copy("access", "refresh")
     expected = signed_in.refresh()
     clock.forward(minutes=10)
     again = lost.refresh()
@@ -97,7 +97,7 @@ def test_a_lost_answer_is_given_again_however_late(signed_in: Browser, clock: An
 
 
 def test_a_hit_does_not_stretch_the_grace(signed_in: Browser, clock: Any) -> None:
-    tab = signed_in.copy("refresh")
+    tab = signed_in.copy("access", "refresh")
     signed_in.refresh()
     assert is_signed_in(signed_in)
     for _ in range(3):
@@ -159,7 +159,7 @@ def test_no_grace_means_no_grace_once_it_was_used(signed_in: Browser, configure:
 
 
 def test_an_access_token_of_the_old_generation_acknowledges_nothing(signed_in: Browser, clock: Any) -> None:
-    old = signed_in.copy("refresh")
+    old = signed_in.copy("access", "refresh")
     session = session_of(signed_in.refresh())
     assert is_signed_in(old)
     session.refresh_from_db()

@@ -153,10 +153,12 @@ def test_background_traffic_is_checked_and_keeps_nothing_alive(signed_in: Browse
 
 def test_background_traffic_ends_the_grace_of_the_token_before(signed_in: Browser, clock: Any) -> None:
     """R46: a thief one step behind is noticed while the owner's tab only polls."""
-    thief = signed_in.copy("refresh")
+    stolen = signed_in.value("refresh")
     signed_in.refresh()
     assert signed_in.request("GET", "/poll/").status_code == 200
     clock.forward(seconds=11)
+    thief = Browser()
+    thief.put("refresh", stolen)
     assert code_of(thief.refresh()) == "refresh_reused"
 
 
