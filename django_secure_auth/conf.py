@@ -255,6 +255,14 @@ def _a_signing_key(entry: dict[str, Any]) -> Key:
     return Key.from_pem(kid=kid, alg=alg, pem=key)
 
 
+_SINKS = ("log", "table", "signal")
+
+
+def _sinks(value: Any) -> Complaint:
+    fine = isinstance(value, list | tuple) and len(value) > 0 and all(name in _SINKS for name in value)
+    return None if fine else f"must be a list of some of {', '.join(map(repr, _SINKS))}."
+
+
 def _route_names(value: Any) -> Complaint:
     fine = isinstance(value, list | tuple) and all(
         isinstance(name, str) and name.strip() == name != "" for name in value
@@ -540,6 +548,16 @@ class Conf:
     # audit
     AUDIT_RETENTION = Setting(
         365 * _DAY, judge=_a_duration(_DAY, 3650 * _DAY), text="How long `secure_auth_purge` keeps security events."
+    )
+    AUDIT_FORMAT = Setting(
+        "json",
+        judge=_one_of("json", "ecs", "ocsf", "cef"),
+        text="Shape of the log lines of security events: ours, Elastic Common Schema, OCSF or CEF.",
+    )
+    AUDIT_SINKS = Setting[list[str] | tuple[str, ...]](
+        ("log", "table", "signal"),
+        judge=_sinks,
+        text="Where security events go: the log, the table, the signal `security_event`.",
     )
     AUDIT_SEAL_INTERVAL = Setting(
         timedelta(hours=1),

@@ -10,6 +10,7 @@
 | `role_granted` | `user_id`, `role`, `content_type_id`, `object_id`, `expires_at`, `by_id` |
 | `role_revoked` | `user_id`, `role`, `content_type_id`, `object_id`, `by_id` |
 | `api_key_used_first` | `key_id`, `public_id`, `user_id` |
+| `security_event` | `event` |
 
 Django's `user_logged_in`, `user_logged_out` and `user_login_failed` are sent as well.
 """
@@ -26,3 +27,4 @@ refresh_reused = Signal()
 role_granted = Signal()
 role_revoked = Signal()
 api_key_used_first = Signal()
+security_event = Signal()

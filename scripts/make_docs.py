@@ -67,6 +67,7 @@ KINDS = {
     "_scopes": "dict of scopes, each with a permission or None",
     "_route_names": "list of URL names or paths",
     "complaint_about": "dict of features, each with an allow-list as in the header",
+    "_sinks": "list of `'log'`, `'table'`, `'signal'`",
     "_a_path_or_none": "path, or None",
     "_security_txt": "dict of fields with `contact` and `expires`, or None",
     "_profile_fields": "list of field names; no credential, no privilege",

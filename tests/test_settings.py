@@ -236,6 +236,11 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
         [{}, [], "x", {"contact": "a@example.com", "expires": EXPIRES}, {"contact": "tel:+1", "expires": "2030"}],
     ),
     "CHANGE_PASSWORD_URL": A_TEXT_OR_NONE,
+    "AUDIT_FORMAT": (["ecs", "ocsf", "cef", "json"], ["ECS", "", "xml", None]),
+    "AUDIT_SINKS": (
+        [["log"], ("table", "signal"), ["log", "table", "signal"]],
+        [[], "log", ["logs"], None, ["log", 5]],
+    ),
     "AUDIT_RETENTION": duration(DAY, 3650 * DAY),
     "AUDIT_SEAL_INTERVAL": duration(MINUTE, 7 * DAY),
 }  # fmt: skip

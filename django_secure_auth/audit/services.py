@@ -14,10 +14,12 @@ from django.db import router, transaction
 from django_secure_auth.audit import events
 from django_secure_auth.audit.events import Event
 from django_secure_auth.audit.models import SecurityEvent
+from django_secure_auth.conf import conf
 from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.redact import redact_mapping
 from django_secure_auth.prepared import PreparedInsert
 from django_secure_auth.request_scope import AnyRequest, at_end_of_request, current_scope, scope_of
+from django_secure_auth.signals import security_event
 
 logger = logging.getLogger("django_secure_auth.security")
 _LEVEL = {"INFO": logging.INFO, "LOW": logging.INFO, "MEDIUM": logging.WARNING, "HIGH": logging.ERROR}
@@ -84,10 +86,20 @@ def record(
         request_id=scope.request_id if scope else "",
         details=safe_details,
     )
-    _write_line(event, row)
+    sinks = conf.AUDIT_SINKS
+    if "log" in sinks:
+        _write_line(event, row)
     if event.is_free and not _has_room(event, row.ip_address):
         return
-    at_end_of_request(_write_rows, row)
+    if "table" in sinks:
+        at_end_of_request(_write_rows, row)
+    if "signal" in sinks and security_event.has_listeners(SecurityEvent):
+        at_end_of_request(_send, row)
+
+
+def _send(*rows: SecurityEvent) -> None:
+    for row in rows:
+        security_event.send_robust(SecurityEvent, event=row)  # Django logs a receiver that fails
 
 
 _ROWS_A_MINUTE = 20
@@ -127,6 +139,7 @@ def _write_line(event: Event, row: SecurityEvent) -> None:
             "severity": event.severity,
             "request_id": row.request_id or None,
             "details": {**named, **row.details},
+            "audit_format": conf.AUDIT_FORMAT,
         },
     )
 

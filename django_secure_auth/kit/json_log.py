@@ -10,10 +10,11 @@ import datetime
 import json
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django_secure_auth.kit.redact import redact_mapping, redact_text
+from django_secure_auth.kit.siem import cef, ecs, ocsf
 
 MAX_LINE = 16_384
 """Bytes (the line is ASCII). Collectors split or drop longer ones: syslog, journald, Docker."""
@@ -38,6 +39,9 @@ class JSONFormatter(logging.Formatter):
     `details` and the message are redacted (`kit.redact`). Of an exception only the class is named, as
     `details.exception`: its text and its traceback may hold a secret (OWASP Logging Cheat Sheet, "Data to exclude").
     Details that make the line too long are replaced by `{"truncated": true}`.
+
+    A record whose `audit_format` is `"ecs"`, `"ocsf"` or `"cef"` has the shape of `kit.siem` instead, within the same
+    bounds.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -82,19 +86,28 @@ def _line(record: logging.LogRecord) -> str:
         "request_id": _name(record, "request_id"),
         "details": _details(record),
     }
-    line = _dump(members)
+    shape = _SHAPES.get(getattr(record, "audit_format", "json"), _dump)
+    line = shape(members)
     if len(line) > MAX_LINE:
         members["details"] = {"truncated": True}
-        line = _dump(members)
+        line = shape(members)
     if len(line) > MAX_LINE:
         # 2,048 emoji are 24,576 characters once escaped (12 each); 512 of them, and the names, fit.
         members["message"] = members["message"][:_SHORT_MESSAGE]
-        line = _dump(members)
+        line = shape(members)
     return line
 
 
 def _dump(members: dict[str, Any]) -> str:
     return json.dumps(members, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+_SHAPES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "json": _dump,
+    "ecs": lambda members: _dump(ecs(members)),
+    "ocsf": lambda members: _dump(ocsf(members)),
+    "cef": cef,
+}
 
 
 def _unreadable() -> dict[str, Any]:

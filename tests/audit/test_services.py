@@ -25,6 +25,7 @@ from django_secure_auth.audit.services import SecurityLogger, record, security_l
 from django_secure_auth.exceptions import Forbidden
 from django_secure_auth.kit.json_log import JSONFormatter
 from django_secure_auth.request_scope import open_scope, run_deferred, scope_of
+from django_secure_auth.signals import security_event
 
 HOSTILE = "a\r\nb\x1b[31m\0c\u2028d\u202ee\ud800\"}{'%s%n{x.__class__}"
 
@@ -345,3 +346,57 @@ def test_a_detail_may_be_named_like_a_parameter_of_ours(name: str) -> None:
 def test_the_fields_of_a_refused_input_are_kept() -> None:
     security_logger.log_validation_failure(endpoint="/x/", errors={"amount": ["Too much."], "password": ["hunter2"]})
     assert SecurityEvent.objects.get().details["errors"] == {"amount": ["Too much."], "password": "[REDACTED]"}
+
+
+# --- shapes and sinks --------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("shape", "begins"), [("json", '{"timestamp"'), ("ecs", '{"@timestamp"'), ("cef", "CEF:0|")])
+def test_the_setting_shapes_the_lines(settings: Any, lines: list[str], shape: str, begins: str) -> None:
+    settings.DJANGO_SECURE_AUTH = {"AUDIT_FORMAT": shape}
+    record(events.SUSPICIOUS, description="x")
+    assert lines[0].startswith(begins)
+
+
+@contextmanager
+def heard(*receivers: Any) -> Iterator[None]:
+    for receiver in receivers:
+        security_event.connect(receiver)
+    try:
+        yield
+    finally:
+        for receiver in receivers:
+            security_event.disconnect(receiver)
+
+
+@pytest.mark.django_db
+def test_who_listens_is_told_and_one_that_fails_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[SecurityEvent] = []
+
+    def failing(**_: Any) -> None:
+        raise RuntimeError("the pager is away")
+
+    def hearing(event: SecurityEvent, **_: Any) -> None:
+        seen.append(event)
+
+    with heard(failing, hearing):
+        record(events.SUSPICIOUS, description="x")
+    assert [one.event for one in seen] == ["suspicious_request"]
+    assert SecurityEvent.objects.count() == 1
+    assert "the pager is away" in caplog.text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("sinks", [["log"], ["table"], ["signal"]])
+def test_a_sink_that_is_not_named_gets_nothing(settings: Any, lines: list[str], sinks: list[str]) -> None:
+    settings.DJANGO_SECURE_AUTH = {"AUDIT_SINKS": sinks}
+    seen: list[SecurityEvent] = []
+
+    def hearing(event: SecurityEvent, **_: Any) -> None:
+        seen.append(event)
+
+    with heard(hearing):
+        record(events.SUSPICIOUS, description="x")
+    told = {"log": len(lines), "table": SecurityEvent.objects.count(), "signal": len(seen)}
+    assert told == {name: int(name in sinks) for name in ("log", "table", "signal")}
