@@ -135,7 +135,8 @@ def csp_of(profile: str, facts: Facts) -> str:
             directives[name] = (*directives[name], NONCE)
     parts = [" ".join((name, *sources)) for name, sources in directives.items() if sources or name in _ONLY_TIGHTEN]
     if facts.report_to and profile != "api":
-        parts += [f"report-uri {facts.report_to}", "report-to csp"]
+        # Beside `report-to` Chromium would look at that alone, and send nothing over http, not even on loopback.
+        parts.append(f"report-uri {facts.report_to}")
     return "; ".join(parts).replace(NONCE, f"'nonce-{facts.nonce}'")
 
 
@@ -150,8 +151,6 @@ def response_headers(facts: Facts) -> dict[str, str]:
     profile = profile_of(facts)
     if profile is not None:
         headers["Content-Security-Policy"] = csp_of(profile, facts)
-        if facts.report_to and profile != "api":
-            headers["Reporting-Endpoints"] = f'csp="{facts.report_to}"'
     if facts.is_secure:
         headers["Strict-Transport-Security"] = HSTS
     return {**headers, **facts.changes.headers}

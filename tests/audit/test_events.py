@@ -60,3 +60,22 @@ def test_an_event_that_is_declared_is_recorded_somewhere() -> None:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "events"
     }
     assert used >= set(DECLARED)
+
+
+# Names of the OWASP Logging Vocabulary (cheatsheetseries.owasp.org) that say what an event of ours says.
+OWASP = {
+    "authn_login_success", "authn_login_fail", "authn_token_created", "authn_token_revoked", "authn_token_reuse",
+    "authz_fail", "authz_change", "authz_admin", "excess_rate_limit_exceeded", "input_validation_fail",
+    "malicious_cors", "privilege_permissions_changed", "session_created", "session_renewed", "session_expired",
+    "session_use_after_expire",
+}  # fmt: skip
+
+
+def test_what_the_vocabulary_of_owasp_has_a_name_for_has_that_name() -> None:
+    """What has none begins like its neighbours there; a new one is a decision, written down here."""
+    assert registered().keys() >= OWASP
+    ours = registered().keys() - OWASP
+    groups = ("authn_", "authz_", "malicious_", "sensitive_", "audit_")
+    assert {name for name in ours if not name.startswith(groups)} == {
+        "csp_violation", "rate_limit_unavailable", "suspicious_request",
+    }  # fmt: skip
