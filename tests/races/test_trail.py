@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from django.apps.registry import Apps
 from django.db import connection, connections, models
 from django.utils import timezone
 
@@ -41,6 +42,7 @@ class PlainEvent(models.Model):
     details = models.JSONField()
 
     class Meta:
+        apps = Apps()  # of its own: nobody shall miss a migration for it
         app_label = "host_app"
         managed = False
         indexes = [models.Index(fields=["user_id", "-id"], name="plain_event_user")]
