@@ -69,7 +69,7 @@ def headers_middleware() -> Callable[[], object]:
 def a_line(shape: str) -> Callable[[], object]:
     record = logging.LogRecord("security", logging.INFO, "", 0, "Sign-in refused", (), None)
     vars(record).update(
-        audit_format=shape, event_type="auth_failure", event="authn_login_fail", severity="MEDIUM", request_id="ab" * 16,
+        audit_format=shape, event_type="auth_failure", event="authn_login_fail", severity="MEDIUM", request_id="ab12",
         details={"user_id": "7", "ip_address": "192.0.2.1", "user_agent": "Mozilla/5.0", "reason": "wrong_password"},
     )  # fmt: skip
     formatter = JSONFormatter()
