@@ -155,7 +155,7 @@ def _insert(ids: list[int], chance: random.Random) -> tuple[str, int]:
     # Into the gap that every third id has, behind everything, or below it.
     pk = chance.choice([chance.choice([one for one in ids if one % 3 == 2]) + 1, ids[-1] + 1000, -1])
     insert(**{**like, "id": pk, "commitment": f"{chance.getrandbits(160):043d}"[:43]})
-    return ("changed or added" if pk == ids[-1] + 1000 else "added"), pk
+    return ("changed or added" if pk > ids[-1] else "added"), pk
 
 
 def _swap(ids: list[int], chance: random.Random) -> tuple[str, int]:
