@@ -28,7 +28,7 @@ from rest_framework import permissions as drf
 from rest_framework.routers import APIRootView
 
 from django_secure_auth import testing
-from django_secure_auth.routes import Route, idle_entries, open_routes, routes
+from django_secure_auth.routes import Route, idle_entries, open_routes, routes, view_classes, views
 from django_secure_auth.staff.admin import SecureAdminSite
 from django_secure_auth.testing import assert_no_open_routes
 from tests import host_routes
@@ -462,3 +462,8 @@ def test_a_projects_tests_can_assert_that_no_door_is_open(configure: Configure) 
     configure(OPEN_ROUTES=[one.name or one.path for one in testing.open_routes()])
     assert_no_open_routes()
     assert testing.open_routes() == []
+
+
+def test_a_project_without_urls_has_no_views(settings: Any) -> None:
+    settings.ROOT_URLCONF = None
+    assert views() == view_classes() == []

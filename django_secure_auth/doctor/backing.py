@@ -231,7 +231,7 @@ def sessions_in_memory() -> str:
     controls=["ASVS-13.2.3", "ASVS-1.5.2"],
 )
 def cache_of_everybody() -> str:
-    shared = ("/tmp/", "/var/tmp/", "/dev/shm/")  # noqa: S108  # named to be refused
+    shared = ("/tmp/", "/var/tmp/", "/dev/shm/")  # nosec B108  # noqa: S108  # named to be refused
     files = _caches("filebased")
     return listed(alias for alias, one in files if any(f"{path}/".startswith(shared) for path in _addresses(one)))
 

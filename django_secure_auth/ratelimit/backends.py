@@ -101,7 +101,7 @@ class AtomicDatabaseCache(DatabaseCache):
         if type(value) is not int:
             raise TypeError(f"What is stored there is no counter but {type(value).__name__}.")
         # Only if it is still what was read: of two who meet it, the second must not undo what the first has counted.
-        statement = f"UPDATE {self._quoted(connection)} SET value = %s WHERE cache_key = %s AND value = %s"  # noqa: S608  # a quoted name
+        statement = f"UPDATE {self._quoted(connection)} SET value = %s WHERE cache_key = %s AND value = %s"  # nosec B608  # noqa: S608  # a quoted name
         self._changed(connection, statement, [str(value), name, stored[1]])
         return True
 
@@ -121,14 +121,14 @@ class AtomicDatabaseCache(DatabaseCache):
         table, now = self._quoted(connection), self._now(connection)
         expires = self._moment(connection, self.get_backend_timeout(timeout))
         if mode == "touch":
-            statement = f"UPDATE {table} SET expires = %s WHERE cache_key = %s AND expires > %s"  # noqa: S608  # as above
+            statement = f"UPDATE {table} SET expires = %s WHERE cache_key = %s AND expires > %s"  # nosec B608  # noqa: S608  # as above
             return self._changed(connection, statement, [expires, key, now])[0] > 0
         stored = self._written_form(value)
         if mode == "set":
             self._insert(connection, OnConflict.UPDATE, [key, stored, expires])
             is_new = True
         elif not (is_new := self._insert(connection, OnConflict.IGNORE, [key, stored, expires])):
-            statement = f"UPDATE {table} SET value = %s, expires = %s WHERE cache_key = %s AND expires <= %s"  # noqa: S608  # as above
+            statement = f"UPDATE {table} SET value = %s, expires = %s WHERE cache_key = %s AND expires <= %s"  # nosec B608  # noqa: S608  # as above
             return self._changed(connection, statement, [stored, expires, key, now])[0] > 0
         if next(_written) % _CULL_EVERY == 0 and not connection.in_atomic_block:
             self._cull_expired(connection)
@@ -147,21 +147,21 @@ class AtomicDatabaseCache(DatabaseCache):
         if not keys:
             return False
         connection = connections[self.alias()]
-        statement = f"DELETE FROM {self._quoted(connection)} WHERE cache_key IN ({_places(keys)})"  # noqa: S608  # as above
+        statement = f"DELETE FROM {self._quoted(connection)} WHERE cache_key IN ({_places(keys)})"  # nosec B608  # noqa: S608  # as above
         return self._changed(connection, statement, keys)[0] > 0
 
     def clear(self) -> None:
         connection = connections[self.alias()]
-        self._changed(connection, f"DELETE FROM {self._quoted(connection)}", [])  # noqa: S608  # as above
+        self._changed(connection, f"DELETE FROM {self._quoted(connection)}", [])  # nosec B608  # noqa: S608  # as above
 
     def _cull_expired(self, connection: BaseDatabaseWrapper) -> None:
         # Five for each that is written, so that the table cannot outgrow it. By key: a range would lock its gaps.
         table, now = self._quoted(connection), self._now(connection)
-        expired = f"SELECT cache_key FROM {table} WHERE expires <= %s ORDER BY cache_key LIMIT {_CULL_AT_MOST}"  # noqa: S608  # as above
+        expired = f"SELECT cache_key FROM {table} WHERE expires <= %s ORDER BY cache_key LIMIT {_CULL_AT_MOST}"  # nosec B608  # noqa: S608  # as above
         try:
             names = [name for (name,) in self._rows(connection, expired, [now])]
             if names:
-                statement = f"DELETE FROM {table} WHERE cache_key IN ({_places(names)}) AND expires <= %s"  # noqa: S608  # as above
+                statement = f"DELETE FROM {table} WHERE cache_key IN ({_places(names)}) AND expires <= %s"  # nosec B608  # noqa: S608  # as above
                 self._changed(connection, statement, [*names, now])
         except DatabaseError:  # housekeeping that met another's: there will be a next time
             return
@@ -170,7 +170,7 @@ class AtomicDatabaseCache(DatabaseCache):
 
     def _stored(self, connection: BaseDatabaseWrapper, names: list[str]) -> list[Any]:
         table = self._quoted(connection)
-        statement = f"SELECT cache_key, value FROM {table} WHERE cache_key IN ({_places(names)}) AND expires > %s"  # noqa: S608  # as above
+        statement = f"SELECT cache_key, value FROM {table} WHERE cache_key IN ({_places(names)}) AND expires > %s"  # nosec B608  # noqa: S608  # as above
         rows = self._rows(connection, statement, [*names, self._now(connection)])
         return rows
 
@@ -240,4 +240,4 @@ def _places(values: list[Any]) -> str:
 def _read(stored: str) -> Any:
     if _COUNTER.fullmatch(stored):
         return int(stored)
-    return pickle.loads(base64.b64decode(stored.encode("ascii"), validate=True))  # noqa: S301  # written by us or by Django's own
+    return pickle.loads(base64.b64decode(stored.encode("ascii"), validate=True))  # nosec B301  # noqa: S301  # written by us or by Django's own

@@ -46,6 +46,7 @@ MD5 = "django.contrib.auth.hashers.MD5PasswordHasher"
 ARGON2 = "django.contrib.auth.hashers.Argon2PasswordHasher"
 LENGTH = "django.contrib.auth.password_validation.MinimumLengthValidator"
 COMMON = {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"}
+SOMEWHERE = {"version": 1, "handlers": {"x": {"class": "logging.NullHandler"}}}
 AUTH = "REST_FRAMEWORK.DEFAULT_AUTHENTICATION_CLASSES"
 JWT = "django_secure_auth.tokens.authentication.JWTCookieAuthentication"
 
@@ -562,8 +563,8 @@ FINE: list[tuple[str, Mapping[str, Any]]] = [
         mail({"EMAIL_BACKEND": "anymail.backends.x.EmailBackend"}, {"BACKEND": "anymail.backends.x.EmailBackend"}),
     ),
     ("logging of one's own", {"LOGGING": None, "LOGGING_CONFIG": None}),
-    ("a handler further up", {"LOGGING": {"version": 1, "loggers": {"django_secure_auth": {"handlers": ["x"]}}}}),
-    ("a handler at the root", {"LOGGING": {"version": 1, "root": {"handlers": ["x"]}}}),
+    ("a handler further up", {"LOGGING": {**SOMEWHERE, "loggers": {"django_secure_auth": {"handlers": ["x"]}}}}),
+    ("a handler at the root", {"LOGGING": {**SOMEWHERE, "root": {"handlers": ["x"]}}}),
     ("toolbar in development", {}),
     ("silk that asks", app("silk", SILKY_AUTHENTICATION=True, SILKY_AUTHORISATION=True)),
     ("simplejwt with a key pair", app("rest_framework_simplejwt", SIMPLE_JWT={"ALGORITHM": "EdDSA"})),
@@ -631,7 +632,7 @@ def test_what_only_looks_like_a_fault_is_none(changes: Mapping[str, Any]) -> Non
             "W174",
             {
                 "LOGGING": {
-                    "version": 1,
+                    **SOMEWHERE,
                     "loggers": {"django_secure_auth": {"propagate": False}},
                     "root": {"handlers": ["x"]},
                 }

@@ -410,3 +410,18 @@ def test_a_count_is_one_statement(cache: AtomicDatabaseCache, django_assert_num_
         cache.add("key", 1)
     with django_assert_num_queries(1):
         cache.incr("key")
+
+
+@pytest.mark.parametrize(("answer", "count"), [((1, 5), 5), ((1, 2**64 - 3), -3), ((0, 7), None)])
+def test_where_nothing_is_returned_the_count_is_the_last_id(
+    monkeypatch: pytest.MonkeyPatch, answer: tuple[int, int], count: int | None
+) -> None:
+    """MariaDB and MySQL: the id of the connection, unsigned, and an old one when no row was met."""
+
+    class Connection:
+        vendor = "mysql"
+        ops = connection.ops
+
+    monkeypatch.setattr(backends, "connections", {"elsewhere": Connection()})
+    monkeypatch.setattr(AtomicDatabaseCache, "_changed", lambda *_: answer)
+    assert AtomicDatabaseCache("t", {"OPTIONS": {"DATABASE": "elsewhere"}})._increment("key", 1) == count

@@ -275,7 +275,8 @@ def test_a_stale_duplicate_does_not_hide_the_living_cookie(signed_in: Browser, k
 def test_a_planted_refresh_cookie_makes_nobody_the_attacker(signed_in: Browser) -> None:
     """A genuine token of the attacker's own, on a longer path and so the first of the two."""
     eve = Browser()
-    theirs = session_of(eve.sign_in(make_user("eve@example.com").email))
+    make_user("eve@example.com")
+    theirs = session_of(eve.sign_in("eve@example.com"))
     mine = signed_in.value("refresh")
     response = _with_cookies(signed_in, *[eve.value("refresh")] * 9, mine)
     assert session_of(response).pk != theirs.pk
@@ -286,7 +287,8 @@ def test_a_planted_refresh_cookie_makes_nobody_the_attacker(signed_in: Browser) 
 def test_a_refresh_cookie_of_another_session_than_the_access_cookies_is_not_looked_at(signed_in: Browser) -> None:
     """It could be a neighbour's, and somebody would type their secrets into the neighbour's account."""
     eve = Browser()
-    theirs = session_of(eve.sign_in(make_user("eve@example.com").email))
+    make_user("eve@example.com")
+    theirs = session_of(eve.sign_in("eve@example.com"))
     assert _with_cookies(signed_in, eve.value("refresh")).status_code == 401
     theirs.refresh_from_db()
     assert (theirs.generation, theirs.revoked_at) == (1, None)
@@ -309,7 +311,8 @@ def test_an_access_token_of_a_retired_key_still_says_which_session_it_was(signed
 
 def test_a_planted_refresh_cookie_keeps_no_session_from_its_end(signed_in: Browser) -> None:
     eve = Browser()
-    theirs = session_of(eve.sign_in(make_user("eve@example.com").email))
+    make_user("eve@example.com")
+    theirs = session_of(eve.sign_in("eve@example.com"))
     mine = Session.objects.exclude(pk=theirs.pk).get()
     response = _with_cookies(signed_in, eve.value("refresh"), signed_in.value("refresh"), name="logout")
     assert response.status_code == 204
