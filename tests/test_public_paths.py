@@ -128,7 +128,7 @@ def test_the_signals_are_signals() -> None:
     public = {name: value for name, value in vars(signals).items() if isinstance(value, Signal)}
     assert set(public) == {
         "session_opened", "session_ended", "otp_sent", "otp_approved", "refresh_reused", "api_key_used_first",
-        "role_granted", "role_revoked",
+        "role_granted", "role_revoked", "security_event",
     }  # fmt: skip
     for name in public:
         assert f"| `{name}` |" in str(signals.__doc__)
