@@ -33,7 +33,17 @@ def run(*arguments: str, **environment: str) -> str:
     clean = {name: value for name, value in os.environ.items() if name not in SETTINGS and "PYTEST" not in name}
     folder = str(Path(__file__).parent)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", folder, "-m", "not services", "-p", "no:cacheprovider", *arguments],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            folder,
+            "-m",
+            "not services and not nightly",
+            "-p",
+            "no:cacheprovider",
+            *arguments,
+        ],
         cwd=ROOT,
         env=clean | environment,
         capture_output=True,
