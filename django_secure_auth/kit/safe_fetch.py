@@ -8,6 +8,7 @@ and a new connection. Source: OWASP SSRF Prevention Cheat Sheet, ASVS 1.3.6 and 
 
 from __future__ import annotations
 
+import codecs
 import logging
 import re
 import socket
@@ -105,13 +106,26 @@ def _judge(url: httpx.URL, limits: _Limits) -> None:
         raise UnsafeURL("credentials")
     if _port(url) not in limits.ports:
         raise UnsafeURL("port")
-    host = _plain_host(url.raw_host.decode("ascii", "replace"))
+    host = _plain_host(_host_of(url))
     _judge_host(host)
     # An entry that begins with a dot is a domain with all below it.
     if limits.allow_hosts is not None and not any(
         host == one or (one.startswith(".") and host.endswith(one)) for one in limits.allow_hosts
     ):
         raise UnsafeURL("host not allowed")
+
+
+def _host_of(url: httpx.URL) -> str:
+    """Return the host as it is looked up. Raises UnsafeURL for one that httpx parses and then cannot say.
+
+    Such as `xn--a.example`: the parser takes it, and its `host` raises whenever somebody asks, this module's log or the
+    caller of an answer.
+    """
+    try:
+        url.host  # noqa: B018  # decodes the name
+        return url.raw_host.decode("ascii")
+    except UnicodeError:  # idna's own errors are such
+        raise UnsafeURL("host") from None
 
 
 def _judge_host(host: str) -> None:
@@ -334,12 +348,12 @@ class SafeTransport(httpx.BaseTransport):
         )
         try:
             answer = pool.handle_request(_core_request(request))
-            decoder = _Decoder.of(answer.headers, self._limits.max_bytes)
+            decoder = _Decoder.of(request.method, answer.headers, self._limits.max_bytes)
         except BaseException:
             pool.close()
             raise
         body = _Body(cast("Iterable[bytes]", answer.stream), pool, decoder)
-        return httpx.Response(answer.status, headers=_plain_headers(answer.headers), stream=body)
+        return _response(answer.status, answer.headers, body)
 
 
 def safe_get(
@@ -490,12 +504,12 @@ class AsyncSafeTransport(httpx.AsyncBaseTransport):
         )
         try:
             answer = await pool.handle_async_request(_core_request(request))
-            decoder = _Decoder.of(answer.headers, self._limits.max_bytes)
+            decoder = _Decoder.of(request.method, answer.headers, self._limits.max_bytes)
         except BaseException:
             await pool.aclose()
             raise
         body = _AsyncBody(cast("AsyncIterable[bytes]", answer.stream), pool, decoder)
-        return httpx.Response(answer.status, headers=_plain_headers(answer.headers), stream=body)
+        return _response(answer.status, answer.headers, body)
 
 
 async def safe_aget(
@@ -537,6 +551,11 @@ async def safe_aget(
 # --- both --------------------------------------------------------------------------------------------
 
 _SENT = {"Accept": "*/*", "User-Agent": "django-secure-auth"}
+# Python's names of the WHATWG Encoding Standard's, as far as Python has them.
+_CHARSETS = frozenset(
+    "ascii utf-8 utf-16 utf-16-le utf-16-be koi8-r koi8-u mac-roman mac-cyrillic cp866 cp874 shift_jis cp932 euc_jp"
+    " iso2022_jp euc_kr cp949 gb2312 gbk gb18030 big5 big5hkscs".split()
+) | {f"iso8859-{n}" for n in range(1, 17)} | {f"cp125{n}" for n in range(9)}  # fmt: skip
 _FAILURES = (httpx.HTTPError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException,
              httpcore.UnsupportedProtocol, ssl.SSLError, OSError, zlib.error)  # fmt: skip
 
@@ -553,11 +572,18 @@ class _told:  # reads as a statement: `with _told(url):`
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
         if isinstance(error, UnsafeURL):
             if self._url is not None:
-                logger.warning("A fetch was refused (%s): host %r", error.rule, self._url.host[:100])
+                logger.warning("A fetch was refused (%s): host %r", error.rule, _shown(self._url))
         elif isinstance(error, _FAILURES):
             logger.info("A fetch failed: %s", type(error).__name__)
             rule = "time" if isinstance(error, httpcore.TimeoutException) else "connection"
             raise UnsafeURL(rule) from None
+
+
+def _shown(url: httpx.URL) -> str:
+    try:
+        return _host_of(url)[:100]
+    except UnsafeURL:
+        return "unreadable"
 
 
 def _left(end: float) -> float:
@@ -588,6 +614,25 @@ def _plain_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, 
     return [(name, value) for name, value in headers if name.lower() not in {b"content-encoding", b"content-length"}]
 
 
+def _response(status: int, headers: Iterable[tuple[bytes, bytes]], body: Any) -> httpx.Response:
+    """Return the answer, with a `text` that can be asked for whatever `charset` the host has named.
+
+    httpx hands the name to Python's codecs, and some of those are no character sets: `hex` and `idna` raise, `zlib`
+    unpacks without a bound where Python runs with -O.
+    """
+    response = httpx.Response(status, headers=_plain_headers(headers), stream=body)
+    if not _is_charset(response):
+        response.encoding = "utf-8"
+    return response
+
+
+def _is_charset(response: httpx.Response) -> bool:
+    try:
+        return codecs.lookup(response.charset_encoding or "utf-8").name in _CHARSETS
+    except (LookupError, ValueError):  # no such codec, or a parameter that the parser of headers gives up on
+        return False
+
+
 class _Decoder:
     """Unpacks gzip in pieces, so that a bomb costs no more than the bound."""
 
@@ -596,15 +641,16 @@ class _Decoder:
     def __init__(self, *, is_packed: bool, max_bytes: int) -> None:
         self._unpack = zlib.decompressobj(31) if is_packed else None
         self._left = max_bytes
+        self._is_begun = False
 
     @classmethod
-    def of(cls, headers: Iterable[tuple[bytes, bytes]], max_bytes: int) -> _Decoder:
+    def of(cls, method: str, headers: Iterable[tuple[bytes, bytes]], max_bytes: int) -> _Decoder:
         """Raises UnsafeURL for a body that says it is too long, or is packed in a way that nobody asked for."""
         encodings = []
         for name, value in headers:
             if name.lower() == b"content-encoding":
                 encodings.append(value.strip().lower())
-            elif name.lower() == b"content-length" and int(value) > max_bytes:
+            elif name.lower() == b"content-length" and int(value) > max_bytes and method != "HEAD":
                 raise UnsafeURL("size")
         if encodings not in ([], [b"identity"], [b"gzip"], [b"x-gzip"]):
             raise UnsafeURL("encoding")
@@ -614,12 +660,14 @@ class _Decoder:
         if self._unpack is None:
             yield self._counted(part)
             return
+        self._is_begun = self._is_begun or bool(part)
         while part and not self._unpack.eof:
             yield self._counted(self._unpack.decompress(part, self._PIECE))
             part = self._unpack.unconsumed_tail
 
     def finish(self) -> None:
-        if self._unpack is not None and not self._unpack.eof:
+        # Nothing at all is no body: of HEAD, of 204, of hosts that name a packing all the same.
+        if self._unpack is not None and self._is_begun and not self._unpack.eof:
             raise UnsafeURL("encoding")  # cut off
 
     def _counted(self, data: bytes) -> bytes:
