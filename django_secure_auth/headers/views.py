@@ -84,10 +84,11 @@ def csp_report(request: HttpRequest) -> HttpResponse:
 
 
 def _body_of(request: HttpRequest) -> Any:
-    if int(request.META.get("CONTENT_LENGTH") or 0) > _MOST_BYTES:
+    raw = request.read(_MOST_BYTES + 1)
+    if len(raw) > _MOST_BYTES:
         raise TooLarge
     try:
-        return json.loads(request.body)
+        return json.loads(raw)
     except (ValueError, RecursionError):
         raise MalformedRequest("The body is no report.") from None
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from django.db import transaction
-from django.test import Client
+from django.test import AsyncRequestFactory, Client
 from django.urls import path
 
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.conf import Conf
+from django_secure_auth.exceptions import TooLarge
 from django_secure_auth.headers import views
 from django_secure_auth.headers.urls import urlpatterns as well_known
 from django_secure_auth.headers.views import csp_report
@@ -160,6 +161,17 @@ def test_an_address_has_sixty_a_minute() -> None:
 def test_noise_is_refused_and_leaves_nothing(body: Any, kind: str, status: int) -> None:
     assert send(body, kind).status_code == status
     assert not SecurityEvent.objects.exists()
+
+
+@pytest.mark.django_db
+def test_the_body_is_bounded_whatever_its_length_says() -> None:
+    small, large = json.dumps(OLD).encode(), b"[" * 100_000
+    kind = "application/csp-report"
+    assert Client().generic("POST", "/csp/", small, content_type=kind, CONTENT_LENGTH="x").status_code == 400
+    chunked = AsyncRequestFactory().post("/csp/", large, content_type=kind)  # an ASGI server takes it without a length
+    del chunked.META["CONTENT_LENGTH"]
+    with pytest.raises(TooLarge):
+        csp_report(chunked)
 
 
 @pytest.mark.django_db
