@@ -153,8 +153,8 @@ def run_deferred(scope: Scope) -> None:
         if scope.deferred:
             write = scope.deferred.pop(0)
         else:
-            write_all, items = scope.collected.popitem()
-            write = partial(write_all, *items)
+            write_all = next(iter(scope.collected))  # rows before whoever is told of them
+            write = partial(write_all, *scope.collected.pop(write_all))
         try:
             write()
         except Exception:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -12,7 +11,6 @@ from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from cachetools import TTLCache
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -31,6 +29,7 @@ from django_secure_auth.kit.client_ip import is_within
 from django_secure_auth.kit.keys import SecretRing
 from django_secure_auth.kit.opaque import OpaqueInvalid, is_equal
 from django_secure_auth.kit.rate import Rate
+from django_secure_auth.kit.window import Window
 from django_secure_auth.prepared import Param, PreparedSelect
 from django_secure_auth.ratelimit.services import reserve_at
 from django_secure_auth.request_scope import AnyRequest, after_transaction, scope_of
@@ -214,18 +213,13 @@ def refuse(request: AnyRequest, *, reason: str, user: Any = None, **details: Any
     return APIKeyInvalid(headers=CHALLENGE)
 
 
-_told: TTLCache[tuple[UUID, str], bool] = TTLCache(maxsize=4096, ttl=300)
-_told_lock = threading.Lock()
+_told: Window[tuple[UUID, str]] = Window(300)
 
 
 def _refuse_genuine(row: _Row, request: AnyRequest, reason: str) -> APIKeyInvalid:
     # Once in five minutes for each key, reason and process: a forgotten job that goes on asking is no attack, and must
     # not fill the trail.
-    with _told_lock:
-        was_told = (row.pk, reason) in _told
-        if not was_told:
-            _told[row.pk, reason] = True
-    if not was_told:
+    if _told.count((row.pk, reason)) == 1:
         record(events.APIKEY_FAIL, request=request, user=row.user_id, reason=reason, public_id=row.public_id)
     return APIKeyInvalid(headers=CHALLENGE)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 from contextlib import nullcontext
+from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
-from cachetools import TTLCache
 from django.db import router, transaction
 
 from django_secure_auth.audit import events
@@ -17,6 +17,7 @@ from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.conf import conf
 from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.redact import redact_mapping
+from django_secure_auth.kit.window import Window
 from django_secure_auth.prepared import PreparedInsert
 from django_secure_auth.request_scope import AnyRequest, at_end_of_request, current_scope, scope_of
 from django_secure_auth.signals import security_event
@@ -93,35 +94,42 @@ def record(
         return
     if "table" in sinks:
         at_end_of_request(_write_rows, row)
-    if "signal" in sinks and security_event.has_listeners(SecurityEvent):
-        at_end_of_request(_send, row)
+    # A receiver that records is not told of what it has recorded, which would have no end.
+    if "signal" in sinks and not _is_telling.get() and security_event.has_listeners(SecurityEvent):
+        at_end_of_request(_send_after_commit, row)
+
+
+_is_telling: ContextVar[bool] = ContextVar("django_secure_auth_telling", default=False)
+
+
+def _send_after_commit(*rows: SecurityEvent) -> None:
+    # Behind a request nothing is open. In a task or a shell it is the caller's, and may still be rolled back.
+    transaction.on_commit(partial(_send, *rows), using=router.db_for_write(SecurityEvent))
 
 
 def _send(*rows: SecurityEvent) -> None:
-    for row in rows:
-        security_event.send_robust(SecurityEvent, event=row)  # Django logs a receiver that fails
+    token = _is_telling.set(True)
+    try:
+        for row in rows:
+            security_event.send_robust(SecurityEvent, event=row)  # Django logs a receiver that fails
+    finally:
+        _is_telling.reset(token)
 
 
 _ROWS_A_MINUTE = 20
-_written: TTLCache[tuple[str, str], int] = TTLCache(maxsize=4096, ttl=60)
-_written_lock = threading.Lock()
+_written: Window[tuple[str, str]] = Window(60)
 
 
 def _has_room(event: Event, address: str) -> bool:
     # Or whoever can send a request could fill the disk: twenty rows a minute say as much as a million. By /64: one
     # IPv6 host has as many addresses as it likes.
-    key = (event.name, address_prefix(address))
-    with _written_lock:
-        count = _written.get(key, 0)
-        if count < _ROWS_A_MINUTE:
-            _written[key] = count + 1
-    return count < _ROWS_A_MINUTE
+    return _written.count((event.name, address_prefix(address))) <= _ROWS_A_MINUTE
 
 
 def tell(event: Event, /, **details: Any) -> None:
     """Write the log line of `event` and no row: for what has a table of its own, such as seals."""
-    row = SecurityEvent(details=_storable(redact_mapping(details)))
-    _write_line(event, row)
+    if "log" in conf.AUDIT_SINKS:
+        _write_line(event, SecurityEvent(details=_storable(redact_mapping(details))))
 
 
 def _write_line(event: Event, row: SecurityEvent) -> None:
@@ -138,7 +146,7 @@ def _write_line(event: Event, row: SecurityEvent) -> None:
             "event": event.name,
             "severity": event.severity,
             "request_id": row.request_id or None,
-            "details": {**named, **row.details},
+            "details": {**row.details, **named},
             "audit_format": conf.AUDIT_FORMAT,
         },
     )
@@ -165,7 +173,9 @@ def _write_together(*rows: SecurityEvent) -> None:
             for row in rows:
                 _write_together(row)
             return
-        logger.exception("A security event could not be stored; its log line stands.")
+        logger.exception(
+            "A security event could not be stored; its log line stands.", extra={"audit_format": conf.AUDIT_FORMAT}
+        )
 
 
 class SecurityLogger:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC
 from typing import Any
 from urllib.parse import urlsplit
 
-from cachetools import TTLCache
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
 from django.views.decorators.cache import cache_control
@@ -20,6 +18,7 @@ from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import MalformedRequest, RateLimited, TooLarge, UnsupportedMediaType
 from django_secure_auth.headers.cross_site import allow_cross_site
 from django_secure_auth.kit.client_ip import address_prefix
+from django_secure_auth.kit.window import Window
 from django_secure_auth.request_scope import Refusal, scope_of
 
 
@@ -57,10 +56,9 @@ def change_password(request: HttpRequest) -> HttpResponse:
 _MOST_BYTES = 16_384
 _MOST_REPORTS = 10
 _MOST_TEXT = 200
-_A_MINUTE = 60
-_told: TTLCache[tuple[str, ...], bool] = TTLCache(maxsize=4096, ttl=3600)
-_counted: TTLCache[str, int] = TTLCache(maxsize=4096, ttl=60)
-_lock = threading.Lock()
+_A_MINUTE, _WINDOW = 60, 60
+_told: Window[tuple[str, ...]] = Window(3600)
+_counted: Window[str] = Window(_WINDOW)
 
 
 @csrf_exempt
@@ -75,10 +73,10 @@ def csp_report(request: HttpRequest) -> HttpResponse:
     """
     if request.content_type not in {"application/csp-report", "application/reports+json"}:
         raise UnsupportedMediaType("Send application/csp-report or application/reports+json.")
-    if not _has_room(address_prefix(scope_of(request).ip_address)):
-        raise RateLimited(headers={"Retry-After": str(_A_MINUTE)})
+    if _counted.count(address_prefix(scope_of(request).ip_address)) > _A_MINUTE:
+        raise RateLimited(headers={"Retry-After": str(_WINDOW)})
     for violation in _violations(_body_of(request)):
-        if _is_news(tuple(violation.values())):
+        if _told.count(tuple(violation.values())) == 1:
             scope_of(request).suspicions.append(Refusal("csp_violation", dict(violation)))
     return HttpResponse(status=204)
 
@@ -124,17 +122,3 @@ def _place(value: Any) -> str:
     if not parts.netloc:
         return parts.path or parts.scheme
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _has_room(address: str) -> bool:
-    with _lock:
-        count = _counted.get(address, 0) + 1
-        _counted[address] = count
-    return count <= _A_MINUTE
-
-
-def _is_news(violation: tuple[str, ...]) -> bool:
-    with _lock:
-        is_news = violation not in _told
-        _told[violation] = True
-    return is_news

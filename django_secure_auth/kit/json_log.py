@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django_secure_auth.kit.redact import redact_mapping, redact_text
-from django_secure_auth.kit.siem import cef, ecs, ocsf
+from django_secure_auth.kit.siem import WHO, cef, ecs, ocsf
 
 MAX_LINE = 16_384
 """Bytes (the line is ASCII). Collectors split or drop longer ones: syslog, journald, Docker."""
@@ -22,6 +22,7 @@ MAX_LINE = 16_384
 MAX_MESSAGE = 2_048
 _SHORT_MESSAGE = 512
 _MAX_NAME = 128
+_MAX_WHO = 128
 
 LOGGER_NAME = "django_secure_auth.security"
 
@@ -38,7 +39,7 @@ class JSONFormatter(logging.Formatter):
 
     `details` and the message are redacted (`kit.redact`). Of an exception only the class is named, as
     `details.exception`: its text and its traceback may hold a secret (OWASP Logging Cheat Sheet, "Data to exclude").
-    Details that make the line too long are replaced by `{"truncated": true}`.
+    Details that make the line too long are replaced by `{"truncated": true}`, beside who the event is about.
 
     A record whose `audit_format` is `"ecs"`, `"ocsf"` or `"cef"` has the shape of `kit.siem` instead, within the same
     bounds.
@@ -89,13 +90,17 @@ def _line(record: logging.LogRecord) -> str:
     shape = _SHAPES.get(getattr(record, "audit_format", "json"), _dump)
     line = shape(members)
     if len(line) > MAX_LINE:
-        members["details"] = {"truncated": True}
+        members["details"] = {**_who(members["details"]), "truncated": True}
         line = shape(members)
     if len(line) > MAX_LINE:
         # 2,048 emoji are 24,576 characters once escaped (12 each); 512 of them, and the names, fit.
         members["message"] = members["message"][:_SHORT_MESSAGE]
         line = shape(members)
     return line
+
+
+def _who(details: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(details[name])[:_MAX_WHO] for name in sorted(WHO) if name in details}
 
 
 def _dump(members: dict[str, Any]) -> str:

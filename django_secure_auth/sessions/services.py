@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from cachetools import TTLCache
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.signals import user_logged_in
@@ -22,6 +20,7 @@ from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import SecureAuthError, SessionInactive, SessionRevoked
+from django_secure_auth.kit.window import Window
 from django_secure_auth.prepared import PreparedInsert
 from django_secure_auth.request_scope import AnyRequest, after_transaction, plain_request, scope_of
 from django_secure_auth.sessions.models import Session, absolute_timeout, idle_timeout
@@ -140,18 +139,14 @@ def alive(session_id: UUID, user_id: str) -> State:
     return state
 
 
-_told: TTLCache[UUID, bool] = TTLCache(maxsize=4096, ttl=300)
-_told_lock = threading.Lock()
+_told: Window[UUID] = Window(300)
 
 
 def _tell_use_after_end(session_id: UUID, refusal: SecureAuthError | None) -> None:
     # Once in five minutes for each session and process: a tab that polls after sign-out is not an attack,
     # and must not fill the trail.
-    with _told_lock:
-        if session_id in _told:
-            return
-        _told[session_id] = True
-    record(events.SESSION_USE_AFTER_END, session_id=session_id, reason=refusal.code if refusal else "")
+    if _told.count(session_id) == 1:
+        record(events.SESSION_USE_AFTER_END, session_id=session_id, reason=refusal.code if refusal else "")
 
 
 def touch(session_id: UUID, state: State, *, generation: int) -> None:

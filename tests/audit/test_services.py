@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.http import HttpRequest, HttpResponse
-from django.test import Client, RequestFactory
+from django.test import Client, RequestFactory, TestCase
 from django.urls import path
 from django.utils.functional import SimpleLazyObject
 from hypothesis import given
@@ -380,11 +380,85 @@ def test_who_listens_is_told_and_one_that_fails_stops_nobody(caplog: pytest.LogC
     def hearing(event: SecurityEvent, **_: Any) -> None:
         seen.append(event)
 
-    with heard(failing, hearing):
+    with heard(failing, hearing), TestCase.captureOnCommitCallbacks(execute=True):
         record(events.SUSPICIOUS, description="x")
     assert [one.event for one in seen] == ["suspicious_request"]
     assert SecurityEvent.objects.count() == 1
     assert "the pager is away" in caplog.text
+
+
+@pytest.mark.django_db
+def test_a_receiver_that_records_is_not_told_of_that() -> None:
+    seen: list[str] = []
+
+    def recording(event: SecurityEvent, **_: Any) -> None:
+        seen.append(event.event)
+        record(events.SUSPICIOUS, description="seen")
+
+    with heard(recording), TestCase.captureOnCommitCallbacks(execute=True):
+        record(events.LOGIN_FAIL)
+        record(events.LOGIN_FAIL)
+    assert seen == ["authn_login_fail"] * 2
+    assert SecurityEvent.objects.filter(event="suspicious_request").count() == 2
+
+
+@pytest.mark.django_db
+def test_who_is_told_finds_the_row() -> None:
+    stored: list[int] = []
+
+    def counting(**_: Any) -> None:
+        stored.append(SecurityEvent.objects.count())
+
+    request = RequestFactory().get("/")
+    with heard(counting), TestCase.captureOnCommitCallbacks(execute=True), open_scope(request) as scope:
+        record(events.SUSPICIOUS, request=request)
+        run_deferred(scope)
+    assert stored == [1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_outside_of_a_request_nobody_is_told_of_what_is_rolled_back() -> None:
+    seen: list[str] = []
+
+    def hearing(event: SecurityEvent, **_: Any) -> None:
+        seen.append(event.event)
+
+    with heard(hearing):
+        with transaction.atomic():
+            record(events.SUSPICIOUS)
+            transaction.set_rollback(True)
+        assert not seen
+        with transaction.atomic():
+            record(events.SUSPICIOUS)
+            assert not seen
+    assert seen == ["suspicious_request"]
+
+
+@pytest.mark.django_db
+def test_a_detail_does_not_hide_who_it_was(lines: list[str]) -> None:
+    record(events.SUSPICIOUS, user=7, session_id="s-1", **{"user_id": "8", "sid": "s-2"})
+    assert the_line(lines)["details"] == {"user_id": "7", "actor_id": "7", "sid": "s-1"}
+    assert SecurityEvent.objects.get().details == {"user_id": "8", "sid": "s-2"}
+
+
+@pytest.mark.django_db
+def test_the_line_of_a_row_that_cannot_be_stored_has_the_shape_of_the_others(
+    settings: Any, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise DatabaseError
+
+    monkeypatch.setattr(services._insert, "insert", fail)
+    settings.DJANGO_SECURE_AUTH = {"AUDIT_FORMAT": "ecs"}
+    record(events.SUSPICIOUS)
+    assert [json.loads(line)["ecs"] for line in lines] == [{"version": "8.17.0"}] * 2
+
+
+def test_what_has_no_row_goes_to_the_log_only_where_that_is_a_sink(settings: Any, lines: list[str]) -> None:
+    services.tell(events.AUDIT_SEALED, number=1)
+    settings.DJANGO_SECURE_AUTH = {"AUDIT_SINKS": ["table"]}
+    services.tell(events.AUDIT_SEALED, number=2)
+    assert the_line(lines)["details"] == {"number": 1}
 
 
 @pytest.mark.django_db
@@ -396,7 +470,7 @@ def test_a_sink_that_is_not_named_gets_nothing(settings: Any, lines: list[str], 
     def hearing(event: SecurityEvent, **_: Any) -> None:
         seen.append(event)
 
-    with heard(hearing):
+    with heard(hearing), TestCase.captureOnCommitCallbacks(execute=True):
         record(events.SUSPICIOUS, description="x")
     told = {"log": len(lines), "table": SecurityEvent.objects.count(), "signal": len(seen)}
     assert told == {name: int(name in sinks) for name in ("log", "table", "signal")}

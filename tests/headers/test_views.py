@@ -17,6 +17,7 @@ from django_secure_auth.exceptions import TooLarge
 from django_secure_auth.headers import views
 from django_secure_auth.headers.urls import urlpatterns as well_known
 from django_secure_auth.headers.views import csp_report
+from django_secure_auth.kit.window import Window
 
 urlpatterns = [*well_known, path("csp/", transaction.non_atomic_requests(csp_report))]
 pytestmark = pytest.mark.urls(__name__)
@@ -161,6 +162,29 @@ def test_an_address_has_sixty_a_minute() -> None:
 def test_noise_is_refused_and_leaves_nothing(body: Any, kind: str, status: int) -> None:
     assert send(body, kind).status_code == status
     assert not SecurityEvent.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_violation_that_goes_on_is_told_again_after_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(views, "_told", Window(3600, timer=lambda: now[0]))
+    monkeypatch.setattr(views, "_counted", Window(60, timer=lambda: now[0]))
+    for now[0] in (0.0, 1800.0, 3599.0, 3600.0, 5400.0):
+        assert send(OLD).status_code == 204
+    assert SecurityEvent.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_who_goes_on_sending_has_room_again_in_the_next_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(views, "_counted", Window(60, timer=lambda: now[0]))
+    statuses = []
+    for second in range(0, 61):
+        now[0] = float(second)
+        statuses += [send(OLD).status_code, send(OLD).status_code]
+    assert statuses[:60] == [204] * 60
+    assert set(statuses[60:120]) == {429}
+    assert statuses[120:] == [204, 204]
 
 
 @pytest.mark.django_db

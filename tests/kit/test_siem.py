@@ -55,22 +55,27 @@ def test_ecs_has_the_fields_of_the_schema() -> None:
     assert found["@timestamp"] == "2026-11-27T01:02:03.456Z"
     assert found["ecs"] == {"version": "8.17.0"}
     assert found["event"] == {
-        "kind": "event", "category": ["authentication"], "type": ["info"], "action": "authn_login_fail",
+        "kind": "event", "category": ["authentication"], "type": ["start"], "action": "authn_login_fail",
         "outcome": "failure", "severity": 73, "module": "django_secure_auth", "dataset": "django_secure_auth.security",
     }  # fmt: skip
-    assert (found["user"], found["source"]) == ({"id": "7"}, {"ip": "192.0.2.1"})
+    assert (found["user"], found["source"]) == ({"id": "8", "target": {"id": "7"}}, {"ip": "192.0.2.1"})
     assert found["user_agent"] == {"original": "Browser/1.0"}
     assert found["http"] == {"request": {"id": "ab12"}}
     assert found["django_secure_auth"] == {
-        "event_type": "auth_failure", "actor_id": "8", "session_id": "s-1", "details": {"reason": "wrong_password"},
+        "event_type": "auth_failure", "session_id": "s-1", "details": {"reason": "wrong_password"},
     }  # fmt: skip
     assert not {"user", "source", "user_agent", "http"} & ecs(NOBODY).keys()
+    assert ecs({**NOBODY, "details": {"user_id": "7", "actor_id": "7"}})["user"] == {"id": "7"}
+    assert ecs({**NOBODY, "details": {"user_id": "7"}})["user"] == {"id": "7"}
 
 
 @pytest.mark.parametrize(
     ("name", "kind", "category", "types"),
     [
-        ("authn_login_success", "auth_success", "session", ["start"]),
+        ("authn_login_success", "auth_success", "authentication", ["start"]),
+        ("session_created", "auth_success", "session", ["start"]),
+        ("audit_sealed", "auth_success", "api", ["info"]),
+        ("audit_tampered", "suspicious_request", "intrusion_detection", ["info"]),
         ("session_expired", "auth_success", "session", ["end"]),
         ("authz_change", "auth_success", "iam", ["change"]),
         ("authz_fail", "authz_failure", "api", ["access", "denied"]),
@@ -87,9 +92,12 @@ def test_what_an_event_is_in_ecs(name: str, kind: str, category: str, types: lis
 @pytest.mark.parametrize(
     ("name", "kind", "class_uid", "activity", "required"),
     [
-        ("authn_login_success", "auth_success", 3002, 1, {"user"}),
-        ("authn_token_revoked", "auth_success", 3002, 2, {"user"}),
-        ("authn_login_fail", "auth_failure", 3002, 99, {"user"}),
+        ("authn_login_success", "auth_success", 3002, 1, {"user", "service"}),
+        ("authn_token_revoked", "auth_success", 3002, 2, {"user", "service"}),
+        ("authn_login_fail", "auth_failure", 3002, 1, {"user", "service"}),
+        ("authn_otp_sent", "auth_success", 3002, 99, {"user", "service"}),
+        ("audit_sealed", "auth_success", 6003, 99, {"api", "actor", "src_endpoint"}),
+        ("audit_tampered", "suspicious_request", 2004, 1, {"finding_info"}),
         ("authz_change", "auth_success", 3001, 99, {"user"}),
         ("authz_fail", "authz_failure", 6003, 99, {"api", "actor", "src_endpoint"}),
         ("authn_token_reuse", "suspicious_request", 2004, 1, {"finding_info"}),
@@ -103,6 +111,8 @@ def test_ocsf_has_what_its_class_requires(
     assert found.keys() >= always | required
     assert (found["class_uid"], found["category_uid"]) == (class_uid, class_uid // 1000)
     assert found["type_uid"] == class_uid * 100 + activity
+    names = {(3002, 1): "Logon", (3002, 2): "Logoff", (2004, 1): "Create"}
+    assert found["activity_name"] == names.get((class_uid, activity), name)
     assert found["time"] == 1795741323456
     assert found["metadata"]["product"]["name"] == "django_secure_auth"
     assert found["unmapped"] == {"reason": "wrong_password"}
@@ -112,7 +122,25 @@ def test_ocsf_of_nobody_names_nobody() -> None:
     found = ocsf(NOBODY)
     assert found["user"] == {"name": "Unknown", "type_id": 0}
     assert not {"actor", "src_endpoint", "unmapped"} & found.keys()
-    assert ocsf({**NOBODY, "event_type": "suspicious_request"})["finding_info"]["uid"] == "authn_login_fail"
+    refused = ocsf({**NOBODY, "event_type": "authz_failure"})
+    assert (refused["actor"]["user"]["name"], refused["src_endpoint"]) == ("Unknown", {"name": "Unknown"})
+
+
+def test_an_ocsf_finding_is_new_and_says_what_it_rests_on() -> None:
+    found = ocsf({**MEMBERS, "event_type": "suspicious_request"})
+    assert (found["status_id"], found["is_alert"]) == (1, True)
+    assert found["evidences"] == [
+        {"actor": {"user": {"uid": "8"}, "session": {"uid": "s-1"}}, "src_endpoint": {"ip": "192.0.2.1"}}
+    ]
+    of_nobody = ocsf({**NOBODY, "event_type": "suspicious_request"})
+    assert of_nobody["finding_info"]["uid"] == "authn_login_fail"
+    assert "evidences" not in of_nobody
+
+
+@pytest.mark.parametrize("shape", [ecs, ocsf])
+def test_an_address_has_no_zone(shape: Any) -> None:
+    found = shape({**NOBODY, "details": {"ip_address": "fe80::1%eth0"}})
+    assert (found.get("source") or found["src_endpoint"]) == {"ip": "fe80::1"}
 
 
 def test_cef_is_read_back() -> None:
