@@ -138,6 +138,12 @@ elif CELERY_BROKER_URL:
     # Without the broker's receipt, a message that was written to a dying connection is lost in silence.
     CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}
 
+# `celery --app testproject beat` runs these, beside the worker.
+CELERY_BEAT_SCHEDULE = {
+    "seal": {"task": "django_secure_auth.tasks.seal", "schedule": timedelta(hours=1)},
+    "purge": {"task": "django_secure_auth.tasks.purge", "schedule": timedelta(days=1)},
+}
+
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",

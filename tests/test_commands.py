@@ -120,6 +120,7 @@ def test_a_rotation_has_an_order_in_which_nobody_is_signed_out(option: tuple[str
         places.append(output.index(step, places[-1]))
     assert ("ENCRYPTION_KEYS" if option else "SIGNING_KEYS") in output
     assert ("secure_auth_apikeys list" in output) == bool(option)  # these live longer than what is waited for
+    assert ("AUDIT_RETENTION (365 days" in output) == bool(option)  # and marks in the trail longer still
     assert ("SIGNING_KEYS" if option else "ENCRYPTION_KEYS") not in output
 
 

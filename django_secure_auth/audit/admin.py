@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -25,8 +25,26 @@ else:
 _TYPES = {"jsonl": "application/jsonl", "csv": "text/csv; charset=utf-8"}
 
 
+_MOST_WAITING = 10_000
+
+
+def _state_of_the_chain() -> str:
+    """Say how many rows wait for a seal, and since when. It looks at those alone, and counts to a bound."""
+    last = AuditSeal.objects.defer("tags").first()
+    rows = SecurityEvent.objects.filter(pk__gt=last.upto_id) if last is not None else SecurityEvent.objects.all()
+    waiting = rows.order_by("pk")[:_MOST_WAITING].count()
+    sealed = f"{timezone.localtime(last.sealed_at):%Y-%m-%d %H:%M}" if last is not None else _("never")
+    most = f"{_MOST_WAITING}+" if waiting == _MOST_WAITING else waiting
+    return str(_("Rows that wait for a seal: {rows}. Last seal: {sealed}.").format(rows=most, sealed=sealed))
+
+
 class ReadOnlyMixin:
-    """Nobody adds, changes or deletes here, not even a superuser."""
+    """Nobody adds, changes or deletes here, not even a superuser. Lists say how the chain stands."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        context = {"subtitle": _state_of_the_chain(), **(extra_context or {})}
+        answer: HttpResponse = super().changelist_view(request, context)  # type: ignore[misc]  # of the admin it is mixed into
+        return answer
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

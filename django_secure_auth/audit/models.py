@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -11,7 +10,7 @@ from django.db import models
 from django.utils import timezone
 
 from django_secure_auth.conf import secret_ring
-from django_secure_auth.kit.seals import canonical, canonical_texts, commitment, digest, mac
+from django_secure_auth.kit.seals import canonical, canonical_texts, commitment, digest, mac, new_salt
 
 if TYPE_CHECKING:  # generic in the stubs only
     _CharField = models.CharField[str, str]
@@ -124,7 +123,7 @@ class SecurityEvent(models.Model):
     def sign(self) -> None:
         """Set the salt, the commitment and the MAC of a row that is about to be inserted. It looks at no neighbour."""
         key = secret_ring("audit").first
-        self.salt = secrets.token_hex(16)
+        self.salt = new_salt()
         self.commitment = commitment(self.salt, self.personal())
         self.key_id = key.key_id
         self.mac = mac(key.value, self.payload())

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
+import secrets
 from collections.abc import Iterable
 from decimal import Decimal
+from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -47,7 +50,43 @@ def _plain(value: Any) -> Any:
 
 def mac(key: bytes, data: bytes) -> str:
     """Return HMAC-SHA256 as 43 characters of URL-safe base64; whole, since collisions matter (ASVS 11.4.3)."""
-    return b64encode(hmac.digest(key, data, "sha256"))
+    # A copy of a keyed object, not `hmac.digest`: that one lets other threads in, and waits for its turn afterwards.
+    keyed = _keyed(key).copy()
+    keyed.update(data)
+    return b64encode(keyed.digest())
+
+
+@lru_cache(maxsize=16)
+def _keyed(key: bytes) -> hmac.HMAC:
+    return hmac.new(key, digestmod="sha256")
+
+
+_SALT_BYTES, _SALTS = 16, 256
+
+
+class _Salts:
+    """Random salts, drawn many at a time: each visit to the operating system lets other threads in, as above.
+
+    A process that was forked off draws its own.
+    """
+
+    def __init__(self) -> None:
+        self._pool: tuple[int, list[str]] = (0, [])
+
+    def draw(self) -> str:
+        owner, pool = self._pool
+        if owner != os.getpid() or not pool:
+            drawn = secrets.token_hex(_SALT_BYTES * _SALTS)
+            pool = [drawn[place : place + 2 * _SALT_BYTES] for place in range(0, len(drawn), 2 * _SALT_BYTES)]
+            self._pool = os.getpid(), pool
+        try:
+            return pool.pop()
+        except IndexError:  # other threads have taken the rest
+            return secrets.token_hex(_SALT_BYTES)
+
+
+new_salt = _Salts().draw
+"""Return 128 random bits in hexadecimal."""
 
 
 def mac_fits(secret: Secret, data: bytes, tag: str) -> bool:

@@ -9,7 +9,9 @@ from django.contrib import admin
 from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
+from django_secure_auth.audit import admin as audit_admin
 from django_secure_auth.audit import events
 from django_secure_auth.audit.admin import AuditSealAdmin, SecurityEventAdmin
 from django_secure_auth.audit.models import AuditSeal, SecurityEvent
@@ -52,6 +54,23 @@ def test_one_event_is_shown_escaped_and_without_a_form_to_change_it(staff: Clien
     assert "<script>alert(1)" not in page
     assert 'name="_save"' not in page
     assert "deletelink" not in page
+
+
+def test_lists_say_how_many_rows_wait_for_a_seal(
+    staff: Client, row: SecurityEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = [reverse(LIST), reverse("admin:django_secure_auth_auditseal_changelist")]
+    waiting = SecurityEvent.objects.count()
+    for url in urls:
+        assert f"Rows that wait for a seal: {waiting}. Last seal: never." in staff.get(url).content.decode()
+    settle(monkeypatch)
+    (made,) = seal()
+    record(events.LOGIN_FAIL, user=8)
+    for url in urls:
+        page = staff.get(url).content.decode()
+        assert f"Rows that wait for a seal: 1. Last seal: {timezone.localtime(made.sealed_at):%Y-%m-%d %H:%M}." in page
+    monkeypatch.setattr(audit_admin, "_MOST_WAITING", 1)
+    assert "Rows that wait for a seal: 1+." in staff.get(urls[0]).content.decode()
 
 
 @pytest.mark.control("ASVS-16.4.2")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from typing import Any, SupportsIndex
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from django_secure_auth.kit import seals
 from django_secure_auth.kit.keys import Secret
 from django_secure_auth.kit.seals import (
     canonical,
@@ -20,6 +26,7 @@ from django_secure_auth.kit.seals import (
     mac,
     mac_fits,
     merkle_root,
+    new_salt,
 )
 
 # Leaves and roots of the test data of Certificate Transparency's reference implementation.
@@ -112,3 +119,40 @@ def test_macs_and_commitments_are_whole_and_fit_one_thing() -> None:
     assert commitment_fits("salt", b"data", commitment("salt", b"data"))
     assert not commitment_fits("", b"data", commitment("salt", b"data"))
     assert len(digest(b"")) == 64
+
+
+def test_no_two_salts_are_the_same_in_threads_or_in_a_process_that_was_forked_off() -> None:
+    drawn: list[str] = []
+    threads = [threading.Thread(target=lambda: drawn.extend(new_salt() for _ in range(1000))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    code = """
+        import os, sys
+        from django_secure_auth.kit.seals import new_salt
+        print(new_salt())
+        sys.stdout.flush()
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+        print(*[new_salt() for _ in range(300)])
+        sys.stdout.flush()
+        os._exit(0)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True, timeout=60
+    )
+    drawn += done.stdout.split()
+    assert len(drawn) == len(set(drawn)) == 8601
+    assert {len(bytes.fromhex(one)) for one in drawn} == {16}
+
+
+def test_a_salt_is_drawn_by_itself_when_others_have_taken_the_rest() -> None:
+    class Taken(list[str]):
+        def pop(self, index: SupportsIndex = -1) -> str:
+            raise IndexError
+
+    salts = seals._Salts()
+    salts._pool = (os.getpid(), Taken(["x"]))
+    assert len(salts.draw()) == 32

@@ -54,9 +54,10 @@ def _new_entry(algorithm: str | None) -> dict[str, str]:
     return {"kid": new_kid(), "alg": algorithm, "key": key}
 
 
-API_KEYS = """\
+LONG_LIVED = """\
      API keys live longer: each moves to the new key when it is used. `secure_auth_apikeys list` marks those that have
-     not; with the old key removed they end.
+     not; with the old key removed they end. Marks of erasures and of retention in the audit trail need the key that
+     made them for AUDIT_RETENTION ({retention}); without it `secure_auth_audit verify` calls them `key unknown`.
 """
 
 
@@ -96,7 +97,7 @@ class Command(BaseCommand):
             why = "the longest life of a session or trusted device"
         self.stdout.write(ROTATE.format(setting=setting, wait=wait, why=why))
         if setting == "ENCRYPTION_KEYS":
-            self.stdout.write(API_KEYS)
+            self.stdout.write(LONG_LIVED.format(retention=conf.AUDIT_RETENTION))
 
     def _show(self, entry: dict[str, str]) -> None:
         # A secret, on purpose: to standard output only, where `manage.py … | your-secret-store` can take it.
