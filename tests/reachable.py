@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +18,8 @@ DEFAULTS = {
     "redis": "redis://127.0.0.1:6379",
     "amqp": "amqp://guest:guest@127.0.0.1:5672",
 }
+OWN_NETWORK = ("unshare", "--map-root-user", "--net")
+"""Runs a command in a network of its own, which it may furnish: util-linux, and iproute2 to furnish it."""
 LABELS = {"postgres": "PostgreSQL", "mariadb": "MariaDB", "redis": "Redis", "amqp": "RabbitMQ", "chromium": "Chromium"}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -31,6 +34,11 @@ def why_not(service: str) -> str | None:
     if service == "chromium":
         if browser() is None:
             return f"Chromium is not installed (looked for {', '.join(BROWSERS)}); `scripts/services start` installs it"
+        return None
+    if service == "netns":
+        tools = shutil.which("unshare") and shutil.which("ip")
+        if not tools or subprocess.run([*OWN_NETWORK, "true"], capture_output=True, check=False).returncode:
+            return "a network namespace cannot be made here; it needs `unshare`, `ip`, and user namespaces"
         return None
     parts = urlsplit(url_of(service))
     try:

@@ -17,6 +17,7 @@ import threading
 import time
 import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -74,8 +75,20 @@ class _Limits:
 def _limits(allow_hosts: Collection[str] | None, ports: Collection[int], timeout: float, max_bytes: int) -> _Limits:
     if isinstance(allow_hosts, str):
         raise TypeError("allow_hosts is a collection of host names, not one.")
-    hosts = None if allow_hosts is None else frozenset(_plain_host(host) for host in allow_hosts)
+    hosts = None if allow_hosts is None else frozenset(map(_entry, allow_hosts))
     return _Limits(hosts, frozenset(ports), timeout, max_bytes)
+
+
+def _entry(host: str) -> str:
+    """Return an entry of a list in the form that URLs are compared in: `bücher.example` is its `xn--` name."""
+    dot = "." if host.startswith(".") else ""
+    try:
+        name = _plain_host(httpx.URL(scheme="https", host=host.removeprefix(".")).raw_host.decode("ascii"))
+    except (httpx.InvalidURL, UnicodeError):
+        name = ""
+    if not (_is_address(name) or all(map(_LABEL.fullmatch, name.split(".")))):
+        raise ValueError(f"allow_hosts: {host!r} is no host name.")
+    return dot + name
 
 
 def _plain_host(host: str) -> str:
@@ -245,6 +258,10 @@ def _is_address(host: str) -> bool:
     return True
 
 
+# Then the next address of a name is tried: all of them were judged by then, and share the time.
+_UNREACHED = (httpcore.ConnectError, httpcore.ConnectTimeout)
+
+
 def _is_peer(stream: Any, address: Address) -> bool:
     peer = stream.get_extra_info("server_addr")
     return isinstance(peer, tuple) and ip_address(str(peer[0])) == address
@@ -288,8 +305,14 @@ class _Backend(httpcore.NetworkBackend):
         self, host: str, port: int, timeout: float | None = None, local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:  # fmt: skip
-        address = _look_up_in_time(self._resolver, host, port, self._budget)[0]
-        stream = self._sockets.connect_tcp(str(address), port, self._budget.time_left())
+        *others, last = _look_up_in_time(self._resolver, host, port, self._budget)
+        for tried, address in enumerate(others):
+            with suppress(*_UNREACHED):
+                return self._connect(address, port, self._budget.time_left() / (len(others) + 1 - tried))
+        return self._connect(last, port, self._budget.time_left())
+
+    def _connect(self, address: Address, port: int, seconds: float) -> httpcore.NetworkStream:
+        stream = self._sockets.connect_tcp(str(address), port, seconds)
         if not _is_peer(stream, address):
             stream.close()
             raise UnsafeURL("peer")
@@ -375,7 +398,8 @@ def safe_get(
     `max_bytes` the decoded body's. Redirects are followed at most `max_redirects` times, never from https to http;
     `Authorization` and `Cookie` stay with their origin. Nothing is read from the environment: no proxy, no netrc.
 
-    Raises UnsafeURL for every refusal and every failure; what the host answers, a 404 too, is an answer.
+    Raises UnsafeURL for every refusal and every failure; what the host answers, a 404 too, is an answer. ValueError for
+    an entry of `allow_hosts` that is no name.
     """
     end = time.monotonic() + timeout
     with _told():
@@ -445,10 +469,14 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         look_up = partial(_look_up_in_time, self._resolver, host, port, self._budget)
-        address = (await anyio.to_thread.run_sync(look_up, abandon_on_cancel=True))[0]
-        return await self._watched(
-            await self._sockets.connect_tcp(str(address), port, self._budget.time_left()), address
-        )
+        *others, last = await anyio.to_thread.run_sync(look_up, abandon_on_cancel=True)
+        for tried, address in enumerate(others):
+            with suppress(*_UNREACHED):
+                return await self._connect(address, port, self._budget.time_left() / (len(others) + 1 - tried))
+        return await self._connect(last, port, self._budget.time_left())
+
+    async def _connect(self, address: Address, port: int, seconds: float) -> httpcore.AsyncNetworkStream:
+        return await self._watched(await self._sockets.connect_tcp(str(address), port, seconds), address)
 
     async def _watched(self, stream: httpcore.AsyncNetworkStream, address: Address) -> httpcore.AsyncNetworkStream:
         if not _is_peer(stream, address):

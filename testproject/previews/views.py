@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import urlsplit
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -19,6 +20,7 @@ from django_secure_auth.strict import StrictSerializer
 from django_secure_auth.strict.parsers import StrictJSONParser
 
 _LONGEST_TITLE = 200
+_LONGEST_HOST = 253
 
 
 class LinkSerializer(StrictSerializer):
@@ -55,6 +57,14 @@ def title_of(html: str) -> str:
     return " ".join("".join(parser.title).split())[:_LONGEST_TITLE]
 
 
+def _host_in(url: str) -> str:
+    """Return what stands where a URL has its host, for the trail: no path and no query, which may hold secrets."""
+    try:
+        return (urlsplit(url).hostname or "")[:_LONGEST_HOST]
+    except ValueError:
+        return ""
+
+
 @rate_limit("20/min", per="user")
 class LinkPreviewView(APIView):
     """The title of the page behind a link. What is inside, or cannot be fetched, is refused: always the same way."""
@@ -71,7 +81,10 @@ class LinkPreviewView(APIView):
         except UnsafeURL as refusal:
             if refusal.rule not in {"connection", "time"}:
                 security_logger.log_suspicious(
-                    description="A link to preview was refused", user=request.user, rule=refusal.rule
+                    description="A link to preview was refused",
+                    user=request.user,
+                    rule=refusal.rule,
+                    host=_host_in(link.validated_data["url"]),
                 )
             raise PolicyRejected("This address cannot be fetched.") from None
         is_page = answer.headers.get("content-type", "").startswith("text/html")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import gzip
 import itertools
 import socket
@@ -13,7 +14,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -30,88 +31,11 @@ from dnslib.server import BaseResolver, DNSServer
 from django_secure_auth.kit import safe_fetch
 from django_secure_auth.kit.addresses import OUTSIDE_V6, SPECIAL_V4, SPECIAL_V6, why_not_public
 from django_secure_auth.kit.safe_fetch import AsyncSafeTransport, SafeTransport, UnsafeURL, safe_aget, safe_get
+from tests.kit.inside import ALL, FORMS, INSIDE, OTHERS, PUBLIC, names
 
-PUBLIC = "93.184.215.14"
 BOMB = gzip.compress(bytes(50_000_000), 1)  # beforehand: what is measured is the side that unpacks
-INSIDE = (
-    "127.0.0.1", "127.1.2.3", "10.0.0.1", "10.255.255.255", "172.16.0.1", "172.31.255.255", "192.168.1.1",
-    "169.254.169.254", "100.64.0.1", "100.100.100.200", "0.0.0.1", "224.0.0.1", "239.1.1.1", "240.0.0.1",
-    "255.255.255.255", "192.0.0.192", "198.18.0.1", "192.0.2.1", "203.0.113.9", "168.63.129.16",
-)  # fmt: skip
-
-
-def parts(v4: str) -> list[int]:
-    return [int(part) for part in v4.split(".")]
-
-
-def pair(v4: str) -> str:
-    a, b, c, d = parts(v4)
-    return f"{a:02x}{b:02x}:{c:02x}{d:02x}"
-
-
-def inverted(v4: str) -> str:
-    a, b, c, d = (255 - part for part in parts(v4))
-    return f"{a:02x}{b:02x}:{c:02x}{d:02x}"
-
-
-FORMS: dict[str, Callable[[str], str]] = {
-    "dotted": lambda v4: v4,
-    "with a dot at its end": lambda v4: f"{v4}.",
-    "octal": lambda v4: ".".join(f"0{part:o}" for part in parts(v4)),
-    "long octal": lambda v4: ".".join(f"{part:012o}" for part in parts(v4)),
-    "hexadecimal": lambda v4: ".".join(hex(part) for part in parts(v4)),
-    "mixed": lambda v4: f"{hex(parts(v4)[0])}.{v4.split('.', 1)[1]}",
-    "three parts": lambda v4: "{}.{}.{}".format(*parts(v4)[:2], parts(v4)[2] * 256 + parts(v4)[3]),
-    "two parts": lambda v4: f"{parts(v4)[0]}.{int(IPv4Address(v4)) % 2**24}",
-    "dotless": lambda v4: str(int(IPv4Address(v4))),
-    "dotless, hexadecimal": lambda v4: hex(int(IPv4Address(v4))),
-    "dotless, octal": lambda v4: f"0{int(IPv4Address(v4)):o}",
-    "too large": lambda v4: str(int(IPv4Address(v4)) + 2**32),
-    "wide digits": lambda v4: v4.translate({ord("0") + n: chr(0xFF10 + n) for n in range(10)}),
-    "circled digits": lambda v4: v4.translate({ord("1") + n: chr(0x2460 + n) for n in range(9)}) + "①",
-    "ideographic dots": lambda v4: v4.replace(".", "。"),
-    "percent-encoded": lambda v4: "".join(f"%{ord(one):02x}" for one in v4),
-    "mapped": lambda v4: f"[::ffff:{v4}]",
-    "mapped, in hexadecimal": lambda v4: f"[::ffff:{pair(v4)}]",
-    "translated": lambda v4: f"[::ffff:0:{v4}]",
-    "compatible": lambda v4: f"[::{v4}]",
-    "NAT64": lambda v4: f"[64:ff9b::{v4}]",
-    "NAT64, local": lambda v4: f"[64:ff9b:1::{v4}]",
-    "6to4": lambda v4: f"[2002:{pair(v4)}::1]",
-    "Teredo": lambda v4: f"[2001:0:4136:e378:8000:63bf:{inverted(v4)}]",
-    "ISATAP": lambda v4: f"[2001:470::5efe:{v4}]",
-    "with a zone": lambda v4: f"[fe80::{pair(v4)}%25eth0]",
-    "a user before it": lambda v4: f"example.com@{v4}",
-    "a backslash before it": lambda v4: f"example.com\\@{v4}",
-    "a name that is one": lambda v4: f"named-{v4.replace('.', '-')}.example.com",
-    "a name that is a mapped one": lambda v4: f"mapped-{v4.replace('.', '-')}.example.com",
-    "a name that is one of two": lambda v4: f"mixed-{v4.replace('.', '-')}.example.com",
-}
-ALL = [(form, address) for form in FORMS for address in INSIDE]
-OTHERS = {
-    "scheme": ["ftp://example.com/", "file:///etc/passwd", "gopher://example.com/", "data:text/plain,x",
-               "//example.com/", "example.com", "HTTP+UNIX://x.example/", "javascript:alert(1)"],
-    "credentials": ["http://ana@example.com/", "http://ana:pw@example.com/", "http://@example.com/",
-                    "https://:@example.com/"],
-    "port": ["http://example.com:22/", "http://example.com:6379/", "https://example.com:8443/", "http://example.com:0/",
-             "http://example.com:99999/"],
-    "host": ["http://localhost/", "http://intranet/", "http://-a.example/", "http://a..example/", "http://a_b/",
-             "http://*.example/", f"http://{'a' * 64}.example/", f"http://{'a.' * 130}example/", "http:///x", "http://a,b.example/",
-             "http://xn--a.example/", "http://xn--99999.com/", "http://[::1%::1example.com\u0130]/"],
-    "characters": ["", "http://example.com/\r\nX: y", "http://exa\tmple.com/", " http://example.com/",
-                   "http://example.com/\x00", "http://a b/", "http://[::1\u202e]/", "x" * 3000,
-                   "http://example.com\\@127.0.0.1/", "http://exam\u00adple.com/", "http://exam\u200bple.com/"],
-    "not a URL": ["http://[::1/", "http://example.com:port/", "http://[v1.x]/"],
-    "private": ["http://[fc00::1]/", "http://[fd00:ec2::254]/"],
-    "loopback": ["http://[::1]/", "http://[0:0:0:0:0:0:0:1]/"],
-    "multicast": ["http://[ff02::1]/"],
-    "unspecified": ["http://[::]/"],
-    "documentation": ["http://[2001:db8::1]/", "http://[3fff::1]/"],
-    "not handed out": ["http://[4000::1]/", "http://[1::1]/"],
-    "site-local": ["http://[fec0::1]/"],
-}  # fmt: skip
-
 Fetch = Callable[..., httpx.Response]
+TLS = ssl.create_default_context()  # once: reading the authorities takes longer than a refusal
 
 
 def fetch_later(url: str, **how: Any) -> httpx.Response:
@@ -119,14 +43,6 @@ def fetch_later(url: str, **how: Any) -> httpx.Response:
 
 
 both = pytest.mark.parametrize("fetch", [safe_get, fetch_later], ids=["sync", "async"])
-
-
-def names(host: str, port: int) -> Sequence[str]:
-    """A name server of one line: what a name says is what it means."""
-    kind, _, rest = host.partition(".")[0].partition("-")
-    v4 = rest.replace("-", ".")
-    known = {"named": [v4], "mapped": [f"::ffff:{v4}"], "mixed": [PUBLIC, v4]}
-    return known.get(kind, [PUBLIC])
 
 
 # --- nothing inside ----------------------------------------------------------------------------------
@@ -152,19 +68,19 @@ def test_there_are_hundreds_of_them() -> None:
 @pytest.mark.usefixtures("never")
 @pytest.mark.parametrize("form", FORMS)
 def test_no_form_of_an_inside_address_is_connected_to(form: str, fetch: Fetch) -> None:
-    addresses = INSIDE if fetch is safe_get else INSIDE[:3]
-    for scheme, address in itertools.product(("http", "https"), addresses):
+    for scheme, address in itertools.product(("http", "https"), INSIDE):
         with pytest.raises(UnsafeURL) as refused:
-            fetch(f"{scheme}://{FORMS[form](address)}/x", resolver=names)
+            fetch(f"{scheme}://{FORMS[form](address)}/x", resolver=names, ssl_context=TLS)
         assert str(refused.value) == "This address cannot be fetched."
         assert refused.value.rule not in {"connection", "time"}
 
 
+@both
 @pytest.mark.usefixtures("never")
 @pytest.mark.parametrize(("rule", "url"), [(rule, url) for rule, urls in OTHERS.items() for url in urls])
-def test_what_is_no_plain_url_is_refused_by_its_rule(rule: str, url: str) -> None:
+def test_what_is_no_plain_url_is_refused_by_its_rule(rule: str, url: str, fetch: Fetch) -> None:
     with pytest.raises(UnsafeURL) as refused:
-        safe_get(url, resolver=names)
+        fetch(url, resolver=names)
     assert refused.value.rule == rule
 
 
@@ -180,6 +96,12 @@ def test_a_list_of_hosts_opens_nothing() -> None:
     for host in ("127.0.0.1", "named-127-0-0-1.example.com"):
         with pytest.raises(UnsafeURL):
             safe_get(f"http://{host}/", allow_hosts=[host], resolver=names)
+
+
+@pytest.mark.parametrize("entry", ["", ".", "a b.example", "exa/mple.com", "http://example.com", "xn--a..example"])
+def test_an_entry_that_is_no_host_is_a_mistake(entry: str) -> None:
+    with pytest.raises(ValueError, match="is no host name"):
+        safe_get("https://example.com/", allow_hosts=[entry])
 
 
 def test_one_host_is_no_list() -> None:
@@ -205,6 +127,17 @@ def test_the_systems_own_look_up_is_judged_too() -> None:
     with pytest.raises(UnsafeURL) as refused:
         safe_fetch._judged(safe_fetch._look_up("localhost", 80))
     assert refused.value.rule == "loopback"
+
+
+def test_what_the_registries_call_not_reachable_is_inside() -> None:
+    """IANA's special-purpose registries of July 2026: iana-ipv4-special-registry-1.csv and its twin for IPv6."""
+    with Path(__file__).with_name("iana_special.csv").open(encoding="ascii") as table:
+        blocks = {ip_network(row["block"]): row["globally_reachable"] for row in csv.DictReader(table)}
+    assert len(blocks) == 51
+    for block, is_reachable in blocks.items():
+        if is_reachable != "True":  # a deprecated one says nothing, a tunnel "N/A"
+            assert why_not_public(block.network_address) is not None, block
+            assert why_not_public(block.broadcast_address) is not None, block
 
 
 def test_python_calls_nothing_public_inside_that_we_call_public() -> None:
@@ -338,6 +271,8 @@ class Site(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.connected: list[str] = []
+        self.granted: list[float | None] = []
+        self.away: set[str] = set()
         self.peer: str | None = None
         """What a connection says it has reached, when it is not what was asked for."""
 
@@ -357,10 +292,16 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
     def connect(self: Any, host: str, port: int, timeout: float | None = None, **how: Any) -> Any:
         server.connected.append(host)
+        server.granted.append(timeout)
+        if host in server.away:
+            raise httpcore.ConnectError
         return says(sync_connect(self, "127.0.0.1", server.server_address[1], timeout), host)
 
     async def connect_later(self: Any, host: str, port: int, timeout: float | None = None, **how: Any) -> Any:  # noqa: ASYNC109  # httpcore's
         server.connected.append(host)
+        server.granted.append(timeout)
+        if host in server.away:
+            raise httpcore.ConnectTimeout
         return says(await async_connect(self, "127.0.0.1", server.server_address[1], timeout), host)
 
     monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", connect)
@@ -372,7 +313,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 def refusal_of(fetch: Fetch, url: str, **how: Any) -> str:
     with pytest.raises(UnsafeURL) as refused:
-        fetch(url, resolver=names, **how)
+        fetch(url, **{"resolver": names, **how})
     return refused.value.rule
 
 
@@ -391,6 +332,37 @@ def test_what_is_anybodys_is_fetched(site: Site, fetch: Fetch, host: str) -> Non
 @pytest.mark.parametrize("allowed", [["example.com"], [".com"], ["EXAMPLE.com."]])
 def test_a_host_of_the_list_is_fetched(site: Site, fetch: Fetch, allowed: list[str]) -> None:
     assert fetch("http://example.com/", resolver=names, allow_hosts=allowed).text == "a page"
+
+
+@both
+@pytest.mark.parametrize("allowed", ["bücher.example", "xn--bcher-kva.example", ".BÜCHER.example."])
+@pytest.mark.parametrize("host", ["bücher.example", "xn--bcher-kva.example", "BÜCHER.example"])
+def test_a_name_of_the_list_is_one_in_every_spelling(site: Site, fetch: Fetch, allowed: str, host: str) -> None:
+    host = f"www.{host}" if allowed.startswith(".") else host
+    assert fetch(f"http://{host}/", resolver=names, allow_hosts=[allowed]).text == "a page"
+
+
+@both
+def test_the_next_address_of_a_name_is_tried_when_nobody_is_at_the_first(site: Site, fetch: Fetch) -> None:
+    away = ["93.184.215.1", "93.184.215.2"]
+    site.away = set(away)
+    assert fetch("http://example.com/", resolver=lambda host, port: [*away, PUBLIC]).text == "a page"
+    assert site.connected == [*away, PUBLIC]
+    assert refusal_of(fetch, "http://example.com/", resolver=lambda host, port: away) in {"connection", "time"}
+
+
+@both
+def test_one_that_is_inside_spoils_all_of_them(site: Site, fetch: Fetch) -> None:
+    assert refusal_of(fetch, "http://example.com/", resolver=lambda host, port: [PUBLIC, "10.0.0.1"]) == "private"
+    assert site.connected == []
+
+
+@both
+def test_the_addresses_of_a_name_share_the_time(site: Site, fetch: Fetch) -> None:
+    site.away = {"93.184.215.1"}
+    fetch("http://example.com/", resolver=lambda host, port: ["93.184.215.1", PUBLIC], timeout=4.0)
+    assert site.granted[0] == pytest.approx(2.0, abs=0.5)
+    assert site.granted[1] == pytest.approx(4.0, abs=0.5)
 
 
 @both

@@ -54,7 +54,8 @@ def test_what_is_no_page_has_no_title(ana: Client, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1/", "http://[::ffff:169.254.169.254]/", "file:///etc/passwd", "x", ""]
+    "url",
+    ["http://127.0.0.1/", "http://[::ffff:169.254.169.254]/", "file:///etc/passwd", "x", "http://[x/?token=secret", ""],
 )
 def test_what_is_inside_is_refused_and_told(ana: Client, url: str) -> None:
     answer = preview(ana, url=url)
@@ -66,6 +67,8 @@ def test_what_is_inside_is_refused_and_told(ana: Client, url: str) -> None:
     event = SecurityEvent.objects.get(event="suspicious_request")
     assert event.user_id
     assert event.details["rule"]
+    host = {"http://127.0.0.1/": "127.0.0.1", "http://[::ffff:169.254.169.254]/": "::ffff:169.254.169.254"}
+    assert event.details["host"] == host.get(url, "")
 
 
 def test_a_host_that_does_not_answer_is_refused_the_same_way_and_nobodys_attack(
