@@ -314,51 +314,20 @@ def _find_loosened() -> Iterable[CheckMessage]:
             )
 
 
-check_combinations = _if_settings_hold(_find_combinations)
-check_installation = _if_settings_hold(_find_installation)
-check_owners = _if_settings_hold(_find_owners)
-check_production = _if_settings_hold(_find_production)
-check_routes = _if_settings_hold(_find_open_routes)
-check_hsts = _if_settings_hold(find_hsts)
-check_loosened = _if_settings_hold(_find_loosened)
-check_cors = _if_settings_hold(find_cors)
-check_transport = _if_settings_hold(find_transport)
-check_other_sites = _if_settings_hold(find_other_sites)
-check_limits = _if_settings_hold(find_dangerous_limits)
-check_limit_policies = _if_settings_hold(find_dangerous_policies)
-check_checklist = _if_settings_hold(find_checklist)
-
+# Each with whether it is for `--deploy` alone.
 run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
     (check_settings, False),
-    (check_combinations, False),
-    (check_installation, False),
-    (check_owners, False),
-    (check_production, True),
-    (check_routes, True),
-    (check_cors, False),
-    (check_transport, False),
-    (check_other_sites, True),
-    (check_hsts, True),
-    (check_loosened, True),
-    (check_limits, False),
-    (check_limit_policies, True),
-    (check_checklist, True),
+    (check_combinations := _if_settings_hold(_find_combinations), False),
+    (check_installation := _if_settings_hold(_find_installation), False),
+    (check_owners := _if_settings_hold(_find_owners), False),
+    (check_production := _if_settings_hold(_find_production), True),
+    (check_routes := _if_settings_hold(_find_open_routes), True),
+    (check_cors := _if_settings_hold(find_cors), False),
+    (check_transport := _if_settings_hold(find_transport), False),
+    (check_other_sites := _if_settings_hold(find_other_sites), True),
+    (check_hsts := _if_settings_hold(find_hsts), True),
+    (check_loosened := _if_settings_hold(_find_loosened), True),
+    (check_limits := _if_settings_hold(find_dangerous_limits), False),
+    (check_limit_policies := _if_settings_hold(find_dangerous_policies), True),
+    (check_checklist := _if_settings_hold(find_checklist), True),
 )
-
-__all__ = [
-    "check_checklist",
-    "check_combinations",
-    "check_cors",
-    "check_hsts",
-    "check_installation",
-    "check_limit_policies",
-    "check_limits",
-    "check_loosened",
-    "check_other_sites",
-    "check_owners",
-    "check_production",
-    "check_routes",
-    "check_settings",
-    "check_transport",
-    "run_checks",
-]

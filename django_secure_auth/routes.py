@@ -27,6 +27,7 @@ from rest_framework.views import APIView
 
 from django_secure_auth.conf import conf
 from django_secure_auth.decorators import EXEMPT, LIMITS, MARK, Rule
+from django_secure_auth.headers.cross_site import reason_of
 from django_secure_auth.tokens.authentication import JWTCookieAuthentication
 
 ANYONE, SIGNED_IN, STAFF = "anyone", "signed in", "staff"
@@ -53,6 +54,8 @@ class Route:
     """Somebody whom nobody knows may pass, or it cannot be known."""
     reason: str = ""
     """Why it is open on purpose."""
+    cross_site: str = ""
+    """Why pages of every site may call it (`allow_cross_site`)."""
     error: str = ""
 
     @property
@@ -164,7 +167,8 @@ def _routes_at(place: _Place) -> list[Route]:
     grouped: dict[Route, list[tuple[str, str]]] = {}
     for method, way in ways.items():
         csrf = way.pop("csrf")  # "-" for reading: that alone makes no line of its own
-        route = Route(place.path, place.name, (), _name_of(place.view), **way)
+        cross_site = reason_of(place.view) or ""
+        route = Route(place.path, place.name, (), _name_of(place.view), cross_site=cross_site, **way)
         grouped.setdefault(route, []).append((method, csrf))
     return [
         replace(

@@ -408,6 +408,7 @@ def test_the_command_writes_json(configure: Configure) -> None:
         "who": "anyone",
         "is_open": True,
         "reason": "OPEN_ROUTES",
+        "cross_site": "",
         "error": "",
         "is_undeclared": False,
     }
@@ -430,6 +431,14 @@ def test_the_command_is_content_when_all_is_declared(configure: Configure) -> No
     out, err = run("--fail-on-open")
     assert "OPEN_ROUTES" in out
     assert err == ""
+
+
+def test_what_pages_of_every_site_may_call_says_so_with_its_reason() -> None:
+    out, _ = run("--urlconf", "django_secure_auth.headers.urls", "--format", "json")
+    (one,) = (row for row in json.loads(out) if row["name"] == "change-password")
+    assert one["cross_site"] == "A password manager follows a link of its own."
+    out, _ = run("--urlconf", "django_secure_auth.headers.urls")
+    assert "; any site (A password manager follows a link of its own.)" in out
 
 
 def test_the_command_names_a_urlconf_that_is_broken(settings: Any) -> None:

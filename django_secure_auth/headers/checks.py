@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from django_secure_auth.conf import conf
 from django_secure_auth.findings import error, warning
+from django_secure_auth.headers.cross_site import CORS_MIDDLEWARE, cors_setting
 
-CORS = "corsheaders.middleware.CorsMiddleware"
 COMMON = "django.middleware.common.CommonMiddleware"
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _LITERAL_HOST = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]{2,}")
@@ -31,10 +31,6 @@ _ANYBODYS = tuple(
         "web.app", "workers.dev",
     )
 )  # fmt: skip
-
-
-def _cors(name: str, former_name: str, default: Any) -> Any:
-    return getattr(settings, name, getattr(settings, former_name, default))
 
 
 def _pattern(regex: Any) -> re.Pattern[str]:
@@ -85,9 +81,9 @@ def find_hsts() -> Iterable[CheckMessage]:
 
 def find_cors() -> Iterable[CheckMessage]:
     """E060 to E062, W064, W073: other origins that may read answers."""
-    if CORS not in settings.MIDDLEWARE:
+    if CORS_MIDDLEWARE not in settings.MIDDLEWARE:
         return
-    is_open = bool(_cors("CORS_ALLOW_ALL_ORIGINS", "CORS_ORIGIN_ALLOW_ALL", False))
+    is_open = bool(cors_setting("CORS_ALLOW_ALL_ORIGINS", "CORS_ORIGIN_ALLOW_ALL", False))
     if is_open and getattr(settings, "CORS_ALLOW_CREDENTIALS", False):
         yield error(
             60,
@@ -95,8 +91,8 @@ def find_cors() -> Iterable[CheckMessage]:
             "may read here.",
             "Name the origins in CORS_ALLOWED_ORIGINS.",
         )
-    patterns = [_pattern(one) for one in _cors("CORS_ALLOWED_ORIGIN_REGEXES", "CORS_ORIGIN_REGEX_WHITELIST", ())]
-    named = [str(one) for one in _cors("CORS_ALLOWED_ORIGINS", "CORS_ORIGIN_WHITELIST", ())]
+    patterns = [_pattern(one) for one in cors_setting("CORS_ALLOWED_ORIGIN_REGEXES", "CORS_ORIGIN_REGEX_WHITELIST", ())]
+    named = [str(one) for one in cors_setting("CORS_ALLOWED_ORIGINS", "CORS_ORIGIN_WHITELIST", ())]
     if "null" in named or any(pattern.match("null") for pattern in patterns):
         yield error(
             61,
@@ -111,7 +107,7 @@ def find_cors() -> Iterable[CheckMessage]:
                 f"CORS_ALLOWED_ORIGIN_REGEXES: {pattern.pattern!r} lets {strange!r} in.",
                 r"Write it whole, with escaped dots: r'^https://(app|admin)\.example\.com$'.",
             )
-    if COMMON in settings.MIDDLEWARE and settings.MIDDLEWARE.index(CORS) > settings.MIDDLEWARE.index(COMMON):
+    if COMMON in settings.MIDDLEWARE and settings.MIDDLEWARE.index(CORS_MIDDLEWARE) > settings.MIDDLEWARE.index(COMMON):
         yield warning(
             64,
             "CorsMiddleware stands behind CommonMiddleware: redirects of that go without CORS headers.",
@@ -146,13 +142,13 @@ def find_transport() -> Iterable[CheckMessage]:
 
 def _plain_origins() -> Iterator[str]:
     for name, origins in (
-        ("CORS_ALLOWED_ORIGINS", _cors("CORS_ALLOWED_ORIGINS", "CORS_ORIGIN_WHITELIST", ())),
+        ("CORS_ALLOWED_ORIGINS", cors_setting("CORS_ALLOWED_ORIGINS", "CORS_ORIGIN_WHITELIST", ())),
         ("CSRF_TRUSTED_ORIGINS", settings.CSRF_TRUSTED_ORIGINS),
     ):
         for origin in map(str, origins):
             if origin.startswith("http://") and urlsplit(origin).hostname not in _LOCAL:
                 yield f"{name}: {origin}"
-    for regex in _cors("CORS_ALLOWED_ORIGIN_REGEXES", "CORS_ORIGIN_REGEX_WHITELIST", ()):
+    for regex in cors_setting("CORS_ALLOWED_ORIGIN_REGEXES", "CORS_ORIGIN_REGEX_WHITELIST", ()):
         pattern = _pattern(regex)
         for host in _hosts_in(pattern):
             if pattern.match(f"http://{host}") or pattern.match(f"http://www.{host}"):
@@ -168,7 +164,9 @@ def find_other_sites() -> Iterable[CheckMessage]:
             f"An origin without https may send requests: {', '.join(plain)}. Whoever is on the line writes its pages.",
             "Name it with https://.",
         )
-    if CORS in settings.MIDDLEWARE and _cors("CORS_ALLOW_ALL_ORIGINS", "CORS_ORIGIN_ALLOW_ALL", False):
+    if CORS_MIDDLEWARE in settings.MIDDLEWARE and cors_setting(
+        "CORS_ALLOW_ALL_ORIGINS", "CORS_ORIGIN_ALLOW_ALL", False
+    ):
         yield warning(
             65,
             "CORS_ALLOW_ALL_ORIGINS is on: every page reads what needs no sign-in, through its visitors' networks.",

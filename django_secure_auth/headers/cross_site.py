@@ -159,7 +159,7 @@ def tell_caches(request: HttpRequest, response: HttpResponseBase) -> None:
         patch_vary_headers(response, _DECIDES)
 
 
-_CORS = "corsheaders.middleware.CorsMiddleware"
+CORS_MIDDLEWARE = "corsheaders.middleware.CorsMiddleware"
 
 
 def _trusted(path: str) -> Trusted:
@@ -175,20 +175,23 @@ def _nobody(origin: str) -> bool:
 @lru_cache(maxsize=1)
 def _configured() -> tuple[Trusted, re.Pattern[str]]:
     paths = re.compile(getattr(settings, "CORS_URLS_REGEX", r"^.*$"))
-    if _CORS not in settings.MIDDLEWARE:  # whatever its settings say, no browser will hear of them
+    if CORS_MIDDLEWARE not in settings.MIDDLEWARE:  # whatever its settings say, no browser will hear of them
         return Trusted(is_shared=_nobody, is_open=False, posting=tuple(settings.CSRF_TRUSTED_ORIGINS)), paths
-    named = frozenset(_cors("CORS_ALLOWED_ORIGINS", "CORS_ORIGIN_WHITELIST", ()))
-    patterns = [re.compile(one) for one in _cors("CORS_ALLOWED_ORIGIN_REGEXES", "CORS_ORIGIN_REGEX_WHITELIST", ())]
+    named = frozenset(cors_setting("CORS_ALLOWED_ORIGINS", "CORS_ORIGIN_WHITELIST", ()))
+    patterns = [
+        re.compile(one) for one in cors_setting("CORS_ALLOWED_ORIGIN_REGEXES", "CORS_ORIGIN_REGEX_WHITELIST", ())
+    ]
     trusted = Trusted(
         # `match`, as the library does: its expression, its meaning. A check tries what else it lets in.
         is_shared=lambda origin: origin in named or any(pattern.match(origin) for pattern in patterns),
-        is_open=bool(_cors("CORS_ALLOW_ALL_ORIGINS", "CORS_ORIGIN_ALLOW_ALL", False)),
+        is_open=bool(cors_setting("CORS_ALLOW_ALL_ORIGINS", "CORS_ORIGIN_ALLOW_ALL", False)),
         posting=tuple(settings.CSRF_TRUSTED_ORIGINS),
     )
     return trusted, paths
 
 
-def _cors(name: str, former_name: str, default: Any) -> Any:
+def cors_setting(name: str, former_name: str, default: Any) -> Any:
+    """Return a setting of django-cors-headers, under the name that it has now or had before."""
     return getattr(settings, name, getattr(settings, former_name, default))
 
 

@@ -22,12 +22,11 @@ import django
 def main(told: dict[str, Any]) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
-    # Only now: they need the apps.
-    from django.contrib.auth.models import AnonymousUser  # noqa: PLC0415
-    from django.test import RequestFactory, override_settings  # noqa: PLC0415
+    from django.contrib.auth.models import AnonymousUser  # noqa: PLC0415  # needs the apps
+    from django.test import RequestFactory, override_settings  # noqa: PLC0415  # needs the apps
 
-    from tests.races.browser import in_threads, let_go  # noqa: PLC0415
-    from tests.ratelimit.views import closed, throttled  # noqa: PLC0415
+    from tests.races.browser import in_threads, let_go  # noqa: PLC0415  # needs the apps
+    from tests.ratelimit.views import closed, throttled  # noqa: PLC0415  # needs the apps
 
     gate = threading.BoundedSemaphore(told["at_a_time"])
     views = [closed(told["rate"]), throttled(told["rate"])]

@@ -19,6 +19,7 @@ def _cells(route: Route) -> list[str]:
     cells = {name: values[name] if isinstance(values[name], str) else ", ".join(values[name]) for name in COLUMNS}
     note = route.error or (route.reason if route.is_open else "")
     cells["who"] += f" ({note})" if note else ""
+    cells["csrf"] += f"; any site ({route.cross_site})" if route.cross_site else ""
     return [cells[name] or "-" for name in COLUMNS]
 
 
