@@ -19,6 +19,7 @@ class SecureAuthError(APIException):
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
     default_detail = "Something went wrong on our side."
+    default_members: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, detail: str | None = None, *, headers: Mapping[str, str] | None = None, **members: Any) -> None:
         super().__init__(detail, self.code)
@@ -135,9 +136,12 @@ class CrossSiteRequest(Forbidden):
 
 
 class StepUpRequired(Forbidden):
+    """`accepts` says by what `reauthenticate/` may be answered: `password`."""
+
     code = "step_up_required"
     title = "Sign in again first"
     default_detail = "Prove once more who you are, then repeat this request."
+    default_members: ClassVar[Mapping[str, Any]] = {"accepts": ["password"]}
 
 
 class NotFound(SecureAuthError):
@@ -166,6 +170,15 @@ class PolicyRejected(SecureAuthError):
     code = "policy_rejected"
     title = "Refused by policy"
     default_detail = "The request is well-formed, but the policy says no."
+
+
+class PasswordRejected(SecureAuthError):
+    """`errors` says why, by the field of the password."""
+
+    status_code = 422
+    code = "password_rejected"
+    title = "Choose another password"
+    default_detail = "The new password does not meet the policy."
 
 
 def rate_limit_headers(limit: str, *, quota: int, window: int, wait: int) -> dict[str, str]:

@@ -357,6 +357,11 @@ PROBLEM: Schema = {
             "description": "What is wrong, by field.",
         },
         "attempts_left": {"type": "integer", "minimum": 0, "description": "With `otp_invalid`."},
+        "accepts": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "With `step_up_required`: what `reauthenticate/` takes for a proof.",
+        },
     },
     "required": ["type", "title", "status", "detail", "code", "request_id"],
 }
@@ -371,6 +376,8 @@ _HEADERS: dict[int, dict[str, Schema]] = {
 _MEMBERS: dict[Refusal, Schema] = {
     exceptions.InvalidInput: {"errors": {"title": ["This field is required."]}},
     exceptions.OTPInvalid: {"attempts_left": 4},
+    exceptions.StepUpRequired: {"accepts": ["password"]},
+    exceptions.PasswordRejected: {"errors": {"new_password": ["This password is too common."]}},
     exceptions.PolicyRejected: {"errors": {"email": ["This account has no e-mail address for a code."]}},
 }
 
@@ -699,6 +706,30 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             security=({"refreshCookie": [], **_CSRF}, _CSRF, _BEARER),
             refusals=(exceptions.TokenInvalid,),
             takes_tokens=True,
+        ),
+        (views.ReauthenticateView, "post"): Operation(
+            "auth_reauthenticate",
+            "Prove again who I am",
+            "What is dangerous asks for it: 403 `step_up_required`. 202 says that a code is on its way by mail, which goes "
+            "to `otp/approve/`. A refresh is no proof.",
+            {200: SignedIn, 202: CodeRequired},
+            body=bodies.ReauthenticateSerializer,
+            app_answers={200: SignedInWithTokens, 202: CodeRequiredWithToken},
+            refusals=(
+                exceptions.InvalidCredentials,
+                exceptions.PolicyRejected,
+                exceptions.RateLimited,
+                exceptions.DeliveryUnavailable,
+            ),
+            examples=(_OPENED, _ASKED),
+        ),
+        (views.PasswordChangeView, "post"): Operation(
+            "auth_password_change",
+            "Change my password",
+            "The current one is the proof. Every other session ends, and this one goes on.",
+            {204: None},
+            body=bodies.PasswordChangeSerializer,
+            refusals=(exceptions.InvalidCredentials, exceptions.PasswordRejected, exceptions.RateLimited),
         ),
         (views.MeView, "get"): Operation(
             "auth_me", "Who am I", "The user of this session.", {200: _me()}, examples=(_ME,)

@@ -131,6 +131,7 @@ def document(error: SecureAuthError, request: AnyRequest) -> dict[str, Any]:
         "status": error.status_code,
         "detail": str(error.detail),
         "code": code,
+        **error.default_members,
         **error.members,
         "request_id": scope_of(request).request_id,
     }

@@ -6,6 +6,7 @@
 | `session_ended` | `session_id`, `user_id`, `reason` |
 | `otp_sent` | `challenge_id`, `user_id`, `purpose` |
 | `otp_approved` | `challenge_id`, `user_id`, `purpose` |
+| `password_changed` | `user_id`, `how` |
 | `refresh_reused` | `session_id`, `user_id` |
 | `role_granted` | `user_id`, `role`, `content_type_id`, `object_id`, `expires_at`, `by_id` |
 | `role_revoked` | `user_id`, `role`, `content_type_id`, `object_id`, `by_id` |
@@ -23,6 +24,7 @@ session_opened = Signal()
 session_ended = Signal()
 otp_sent = Signal()
 otp_approved = Signal()
+password_changed = Signal()
 refresh_reused = Signal()
 role_granted = Signal()
 role_revoked = Signal()

@@ -31,6 +31,7 @@ CONTRACT = {
     "not_found": 404,
     "too_large": 413,
     "unsupported_media_type": 415,
+    "password_rejected": 422,
     "policy_rejected": 422,
     "rate_limited": 429,
     "internal_error": 500,

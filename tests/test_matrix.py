@@ -211,6 +211,8 @@ ROWS: dict[Key, dict[str, int]] = {
     ("POST", "secure_auth:otp-resend"): people(401),
     ("POST", "secure_auth:refresh"): signed_in(200),
     ("POST", "secure_auth:logout"): people(204),
+    ("POST", "secure_auth:reauthenticate"): signed_in(202),
+    ("POST", "secure_auth:password-change"): signed_in(204),
     ("GET", "secure_auth:me"): signed_in(200),
     ("PATCH", "secure_auth:me"): signed_in(200),
     ("GET", "secure_auth:session-list"): signed_in(200),
@@ -239,6 +241,8 @@ FAMILIES: dict[str, dict[str, int]] = {
 BODIES: dict[Key, dict[str, Any]] = {
     ("POST", "secure_auth:login"): {"email": "ana@example.com", "password": PASSWORD},
     ("POST", "secure_auth:otp-approve"): {"otp_code": "123456"},
+    ("POST", "secure_auth:reauthenticate"): {"password": PASSWORD},
+    ("POST", "secure_auth:password-change"): {"current_password": PASSWORD, "new_password": "another long one"},
     ("PATCH", "secure_auth:me"): {},
     ("POST", "secure_auth:apikey-list"): {"name": "export"},
     ("PATCH", "secure_auth:apikey-detail"): {"name": "export"},

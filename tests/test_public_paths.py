@@ -68,6 +68,7 @@ PATHS = [
     "signals.api_key_used_first",
     "signals.otp_approved",
     "signals.otp_sent",
+    "signals.password_changed",
     "signals.refresh_reused",
     "signals.role_granted",
     "signals.role_revoked",
@@ -127,8 +128,8 @@ def test_a_public_path_exists(path: str) -> None:
 def test_the_signals_are_signals() -> None:
     public = {name: value for name, value in vars(signals).items() if isinstance(value, Signal)}
     assert set(public) == {
-        "session_opened", "session_ended", "otp_sent", "otp_approved", "refresh_reused", "api_key_used_first",
-        "role_granted", "role_revoked", "security_event",
+        "session_opened", "session_ended", "otp_sent", "otp_approved", "password_changed", "refresh_reused",
+        "api_key_used_first", "role_granted", "role_revoked", "security_event",
     }  # fmt: skip
     for name in public:
         assert f"| `{name}` |" in str(signals.__doc__)

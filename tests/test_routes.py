@@ -153,6 +153,8 @@ def test_our_own_urls_come_out_right() -> None:
         ("otp-resend", ("POST",)): ("anyone", "enforced", True),
         ("refresh", ("POST",)): ("anyone", "enforced", True),
         ("logout", ("POST",)): ("anyone", "enforced", True),
+        ("reauthenticate", ("POST",)): ("signed in", "by authentication", False),
+        ("password-change", ("POST",)): ("signed in", "by authentication", False),
         ("me", ("GET", "PATCH")): ("signed in", "by authentication", False),
         ("session-list", ("GET",)): ("signed in", "-", False),
         ("session-list", ("DELETE",)): ("recently signed in", "by authentication", False),

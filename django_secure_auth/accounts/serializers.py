@@ -45,6 +45,15 @@ class LoginInBodySerializer(LoginSerializer):
     device_token = StrictCharField(required=False, max_length=128)
 
 
+class ReauthenticateSerializer(StrictSerializer):
+    password = TypedPasswordField()
+
+
+class PasswordChangeSerializer(StrictSerializer):
+    current_password = TypedPasswordField()
+    new_password = PasswordField()
+
+
 class CodeField(StrictCharField):
     """Only ASCII digits, exactly as sent: full-width digits and blanks are other characters."""
 

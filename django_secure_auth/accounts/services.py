@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -14,14 +15,17 @@ from django.db import DatabaseError, router, transaction
 from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
 from rest_framework.response import Response
 
+from django_secure_auth import signals
 from django_secure_auth.accounts.serializers import challenge_body, rfc3339, session_body, user_body
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.exceptions import (
     ChallengeInvalid,
     InvalidCredentials,
+    PasswordRejected,
     SecureAuthError,
     SessionInactive,
     SessionRevoked,
@@ -30,14 +34,21 @@ from django_secure_auth.exceptions import (
 )
 from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.identifiers import canonical_identifier
+from django_secure_auth.mail import address_of
 from django_secure_auth.otp import services as otp
 from django_secure_auth.otp.models import OTPChallenge
 from django_secure_auth.otp.policy import is_code_required
-from django_secure_auth.passwords.services import find_account, prove_password, reserve_attempt
+from django_secure_auth.passwords.services import (
+    find_account,
+    judge_new_password,
+    prove_password,
+    replace_password,
+    reserve_attempt,
+)
 from django_secure_auth.ratelimit.services import reserve
-from django_secure_auth.request_scope import AnyRequest, plain_request, scope_of
+from django_secure_auth.request_scope import AnyRequest, Credentials, plain_request, scope_of
 from django_secure_auth.sessions.models import Session, idle_timeout
-from django_secure_auth.sessions.services import end_session, open_session
+from django_secure_auth.sessions.services import end_all, end_session, keep_under, open_session, prove_again
 from django_secure_auth.tokens import cookies
 from django_secure_auth.tokens.authentication import access_cookie, bearer_token, has_explicit_credential
 from django_secure_auth.tokens.cookies import read_cookie, read_cookies, refresh_tokens, wants_tokens_in_body
@@ -45,12 +56,14 @@ from django_secure_auth.tokens.services import (
     Rotation,
     Tokens,
     issue,
+    read_access_token,
     rotate,
     session_of_access_token,
     session_of_refresh_token,
 )
 
 LOGIN = "login"
+REAUTHENTICATE = "reauthenticate"
 
 
 # --- opening --------------------------------------------------------------------------------------
@@ -123,9 +136,11 @@ def _unless_deleted(user: AbstractBaseUser, refusal: type[SecureAuthError]) -> I
         raise refusal from None
 
 
-def finish_log_in(request: AnyRequest, *, code: str, secret: str | None, device: str | None) -> Response:
-    """Approve the code of this browser's challenge and open its session. Raises ChallengeInvalid or OTPInvalid."""
+def approve(request: AnyRequest, *, code: str, secret: str | None, device: str | None) -> Response:
+    """Approve the code of this browser's challenge, and do what it was for. Raises ChallengeInvalid or OTPInvalid."""
     challenge = otp.find(secret)
+    if challenge.purpose == REAUTHENTICATE:
+        return _finish_reauthentication(request, challenge, code=code)
     if challenge.purpose != LOGIN:
         raise ChallengeInvalid
     otp.verify(challenge, code, request=request)
@@ -201,6 +216,93 @@ def _rotate_first_living(request: AnyRequest, candidates: list[str]) -> Rotation
     raise refusal
 
 
+# --- proving it again --------------------------------------------------------------------------------
+
+
+def reauthenticate(request: Request, credentials: Credentials, *, password: str) -> Response:
+    """Let whoever is signed in prove again who they are: 200 with a fresh `auth_time`, or 202 with a challenge.
+
+    Raises InvalidCredentials, LimitReached, SessionRevoked, StateUnavailable, and what a challenge raises. Source: ASVS
+    7.5.1, 7.5.3.
+    """
+    user = _prove_own_password(request, credentials, password, refused=events.LOGIN_FAIL)
+    session = _own_session(credentials)
+    # A session that a code was approved in is as good as a trusted device, whether that is a browser or a program.
+    is_trusted = "email" in session.amr or otp.users_of_device(read_cookie(request, "device")).get(user.pk)
+    if is_code_required(user, request, is_trusted_device=bool(is_trusted)):
+        otp.close(read_cookie(request, "challenge"), reason="replaced")
+        started = otp.start(user, purpose=REAUTHENTICATE, request=request, amr=["pwd"], action=str(session.pk))
+        return challenge_response(request, started.challenge, secret=started.secret)
+    return _prove_again(request, session, user, amr=["pwd"])
+
+
+def _finish_reauthentication(request: AnyRequest, challenge: OTPChallenge, *, code: str) -> Response:
+    """The code is good for the session that has asked for it, and in no other."""
+    session = _session_of(request)
+    if session is None or not session.is_alive or not otp.is_for(challenge, str(session.pk)):
+        raise ChallengeInvalid
+    otp.verify(challenge, code, request=request)
+    response = _prove_again(request, session, session.user, amr=[*challenge.amr, "email"])
+    if not wants_tokens_in_body(request):
+        cookies.clear(response, "challenge")
+    return response
+
+
+def _prove_again(request: AnyRequest, session: Session, user: AbstractBaseUser, *, amr: Iterable[str]) -> Response:
+    if not prove_again(session, amr=amr):
+        raise SessionRevoked
+    record(events.REAUTHENTICATED, request=request, user=user, session_id=session.pk, amr=list(amr))
+    token = bearer_token(request)
+    if token is None or wants_tokens_in_body(request):
+        return _session_response(request, session, user, issue(session))
+    held_until = datetime.fromtimestamp(read_access_token(token).expires_at, UTC)  # of the one that the client holds
+    return _renderable(Response(_session_answer(session, user, access_expires_at=held_until)))
+
+
+def _own_session(credentials: Credentials) -> Session:
+    own: Any = credentials.session_id
+    session = Session.objects.primary().filter(pk=own, revoked_at=None).first()
+    if session is None:
+        raise SessionRevoked
+    return session
+
+
+def _prove_own_password(
+    request: Request, credentials: Credentials, password: str, *, refused: events.Event
+) -> AbstractBaseUser:
+    """Judge the password of whoever is signed in. Their session is a known browser: no stranger uses up its tries."""
+    model = get_user_model()
+    own: Any = request.user.pk
+    found = model._base_manager.using(router.db_for_write(model)).filter(pk=own).first()
+    if found is None:
+        raise SessionRevoked
+    identifier = canonical_identifier(address_of(found) or found.get_username())
+    attempt = reserve_attempt(request, identifier, device=str(credentials.session_id))
+    return prove_password(request, found, password, attempt, refused=refused)
+
+
+def change_password(request: Request, credentials: Credentials, *, current: str, new: str) -> None:
+    """Store another password; every other session of the user ends, and whatever was asked for under the old one.
+
+    Raises InvalidCredentials (wrong, or changed meanwhile), LimitReached, PasswordRejected, SessionRevoked,
+    StateUnavailable. Source: ASVS 6.2.2, 6.2.3, 7.4.3.
+    """
+    user = _prove_own_password(request, credentials, current, refused=events.PASSWORD_CHANGE_FAIL)
+    session = _own_session(credentials)
+    try:
+        judge_new_password(new, user, old=current)
+    except PasswordRejected:
+        record(events.PASSWORD_CHANGE_FAIL, request=request, user=user, session_id=session.pk, reason="policy")
+        raise
+    with transaction.atomic(using=router.db_for_write(Session)):
+        replace_password(user, new)
+        keep_under(user, session.pk)
+        end_all(user, reason="password_changed", keep=session.pk)
+    record(events.PASSWORD_CHANGED, request=request, user=user, session_id=session.pk)
+    told = partial(signals.password_changed.send_robust, sender=user.__class__, user_id=user.pk, how="change")
+    transaction.on_commit(told, using=router.db_for_write(Session))
+
+
 # --- going away --------------------------------------------------------------------------------------
 
 
@@ -262,15 +364,19 @@ def _renderable(response: Response) -> Response:
     return response
 
 
-def _session_response(
-    request: AnyRequest, session: Session, user: AbstractBaseUser, tokens: Tokens, *, device: str | None = None
-) -> Response:
-    body: dict[str, Any] = {
+def _session_answer(session: Session, user: AbstractBaseUser, *, access_expires_at: datetime) -> dict[str, Any]:
+    return {
         "status": "authenticated",
         "user": user_body(user),
         "session": session_body(session),
-        "access_expires_at": rfc3339(tokens.access_expires_at),
+        "access_expires_at": rfc3339(access_expires_at),
     }
+
+
+def _session_response(
+    request: AnyRequest, session: Session, user: AbstractBaseUser, tokens: Tokens, *, device: str | None = None
+) -> Response:
+    body = _session_answer(session, user, access_expires_at=tokens.access_expires_at)
     if wants_tokens_in_body(request):
         body |= {"access_token": tokens.access, "refresh_token": tokens.refresh, "token_type": "Bearer"}
         if device is not None:

@@ -27,6 +27,8 @@ from django_secure_auth.accounts.serializers import (
     LoginInBodySerializer,
     LoginSerializer,
     NothingSerializer,
+    PasswordChangeSerializer,
+    ReauthenticateSerializer,
     RefreshInBodySerializer,
     key_body,
     me_body,
@@ -175,7 +177,7 @@ class OTPApproveView(AuthView):
     def post(self, request: Request) -> Response:
         in_body = cookies.wants_tokens_in_body(request)
         data = self.read(ApproveInBodySerializer if in_body else ApproveSerializer).validated_data
-        return services.finish_log_in(
+        return services.approve(
             request,
             code=data["otp_code"],
             secret=_challenge_secret(request, data),
@@ -217,6 +219,21 @@ class LogoutView(NoBodyView):
     def post(self, request: Request) -> Response:
         self.read(NothingSerializer)
         return services.log_out(request)
+
+
+class ReauthenticateView(SignedInView):
+    def post(self, request: Request) -> Response:
+        data = self.read(ReauthenticateSerializer).validated_data
+        return services.reauthenticate(request, _caller(request)[1], password=data["password"])
+
+
+class PasswordChangeView(SignedInView):
+    def post(self, request: Request) -> Response:
+        data = self.read(PasswordChangeSerializer).validated_data
+        services.change_password(
+            request, _caller(request)[1], current=data["current_password"], new=data["new_password"]
+        )
+        return Response(status=204)
 
 
 class MeView(SignedInView):

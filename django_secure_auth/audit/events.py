@@ -47,6 +47,9 @@ class Event:
 
 
 LOGIN_SUCCESS = Event("authn_login_success", Kind.AUTH_SUCCESS, "Signed in")
+REAUTHENTICATED = Event("authn_reauthenticated", Kind.AUTH_SUCCESS, "Somebody signed in proved again who they are")
+PASSWORD_CHANGED = Event("authn_password_change", Kind.AUTH_SUCCESS, "A password was changed")
+PASSWORD_CHANGE_FAIL = Event("authn_password_change_fail", Kind.AUTH_FAILURE, "A change of a password was refused")
 LOGIN_FAIL = Event("authn_login_fail", Kind.AUTH_FAILURE, "Sign-in refused")
 OTP_SENT = Event("authn_otp_sent", Kind.AUTH_SUCCESS, "A code was mailed")
 OTP_UNDELIVERED = Event("authn_otp_undelivered", Kind.SUSPICIOUS_REQUEST, "A code could not be mailed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -39,6 +40,11 @@ def is_code_required(user: AbstractBaseUser, request: AnyRequest, *, is_trusted_
 def current_key() -> Secret:
     """Return the key under which a new challenge's codes are derived; the challenge remembers its id."""
     return secret_ring(_PURPOSE).first
+
+
+def action_digest(action: str) -> str:
+    """Return the name under which a challenge keeps what its code is good for; "" for a code of no one action."""
+    return hashlib.sha256(action.encode()).hexdigest() if action else ""
 
 
 def code_of(challenge: OTPChallenge) -> str | None:

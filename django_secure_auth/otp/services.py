@@ -29,7 +29,7 @@ from django_secure_auth.exceptions import (
 from django_secure_auth.kit.opaque import OpaqueInvalid, digest_secret, new_secret
 from django_secure_auth.mail import address_of, deliver
 from django_secure_auth.otp.models import OTPBudget, OTPChallenge, TrustedDevice
-from django_secure_auth.otp.policy import current_key, is_right_code
+from django_secure_auth.otp.policy import action_digest, current_key, is_right_code
 from django_secure_auth.otp.tasks import send_code
 from django_secure_auth.prepared import Param, PreparedSelect
 from django_secure_auth.ratelimit.services import Reservation, give_back, reserve
@@ -64,8 +64,9 @@ def start(
     request: AnyRequest,
     amr: Iterable[str],
     remember_me: bool = False,
+    action: str = "",
 ) -> Started:
-    """Open a challenge and have its code mailed after commit.
+    """Open a challenge and have its code mailed after commit. With `action` the code is good for that alone.
 
     Raises PolicyRejected (no address), LimitReached (too many codes for this account), RateLimited (the account's
     budget of wrong codes is used up) or DeliveryUnavailable (the broker or mail server is away; no challenge stays
@@ -86,6 +87,7 @@ def start(
         language=translation.get_language() or "",
         secret_digest=digest_secret(secret, secret_ring(_CHALLENGE))[0],
         key_id=current_key().key_id,
+        action_digest=action_digest(action),
         password_fingerprint=password_fingerprint(user.password),
         remember_me=remember_me,
         amr=list(amr),
@@ -112,6 +114,11 @@ def _send(challenge: OTPChallenge, taken: Reservation | None) -> None:
         OTPChallenge.objects.filter(pk=challenge.pk).close("undelivered")
         record(events.OTP_UNDELIVERED, user=challenge.user_id, challenge_id=str(challenge.pk), reason="broker")
         raise
+
+
+def is_for(challenge: OTPChallenge, action: str) -> bool:
+    """Tell whether a challenge was started for this very action."""
+    return challenge.action_digest == action_digest(action)
 
 
 def find(secret: str | None) -> OTPChallenge:

@@ -22,7 +22,11 @@ LEASE = timedelta(seconds=20)
 """How long one worker may take to hand a mail over before another may try: longer than a mail server takes."""
 _MAX_RETRIES = 6
 
-PURPOSES = {"login": _("sign in"), "admin": _("sign in to the administration")}
+PURPOSES = {
+    "login": _("sign in"),
+    "admin": _("sign in to the administration"),
+    "reauthenticate": _("confirm that it is you"),
+}
 """What a code is good for, in the words of its mail."""
 
 

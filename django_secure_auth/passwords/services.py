@@ -14,13 +14,16 @@ from typing import Any
 from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.hashers import check_password, get_hasher, identify_hasher
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
 from django.db import models, router, transaction
 from django.db.models import Q
 
 from django_secure_auth.audit import events
+from django_secure_auth.audit.events import Event
 from django_secure_auth.audit.services import record
 from django_secure_auth.conf import secret_ring
-from django_secure_auth.exceptions import InvalidCredentials, RateLimited, rate_limit_headers
+from django_secure_auth.exceptions import InvalidCredentials, PasswordRejected, RateLimited, rate_limit_headers
 from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.passwords.fields import CanonicalEmailField
@@ -169,7 +172,12 @@ def _fingerprint(password: str) -> str:
 
 
 def prove_password(
-    request: AnyRequest, found: AbstractBaseUser | None, password: str, attempt: Attempt
+    request: AnyRequest,
+    found: AbstractBaseUser | None,
+    password: str,
+    attempt: Attempt,
+    *,
+    refused: Event = events.LOGIN_FAIL,
 ) -> AbstractBaseUser:
     """Let the authentication backends judge a password, and give the attempt back when it is right.
 
@@ -188,7 +196,7 @@ def prove_password(
     if user is None or found is None or user.pk != found.pk:
         reason = "unknown" if found is None else "wrong_password" if found.is_active else "inactive"
         keep(tried)
-        record(events.LOGIN_FAIL, request=request, user=found, reason=reason)
+        record(refused, request=request, user=found, reason=reason)
         raise InvalidCredentials
     give_back(*attempt.taken, tried)
     return user
@@ -239,3 +247,33 @@ def _authenticate(request: AnyRequest, name: str, password: str) -> AbstractBase
         # Set elsewhere, where nothing was normalised. Depends on what was typed only, so it tells nothing.
         user = authenticate(bare, **{field: name, "password": password})
     return user
+
+
+# --- another password --------------------------------------------------------------------------------
+
+
+def judge_new_password(password: str, user: Any, *, old: str = "", field: str = "new_password") -> None:
+    """Ask the project's `AUTH_PASSWORD_VALIDATORS`. Raises PasswordRejected, which says everything that is wrong."""
+    wrong: list[str] = []
+    if password == unicodedata.normalize("NFC", old):
+        wrong.append("This is the password that you have now.")
+    try:
+        validate_password(password, user)
+    except ValidationError as refusal:
+        wrong.extend(refusal.messages)
+    if wrong:
+        raise PasswordRejected(errors={field: wrong})
+
+
+def replace_password(user: AbstractBaseUser, password: str) -> None:
+    """Store another password in the place of the one that `user` was loaded with.
+
+    Of two at once one comes through: the other finds a hash that it has not proven. Call it inside a transaction,
+    together with what ends what was opened under the old one. Raises InvalidCredentials for whoever came second.
+    """
+    model = get_user_model()
+    old, as_loaded = user.password, user.__class__._base_manager.using(router.db_for_write(model))
+    user.set_password(password)
+    if not as_loaded.filter(pk=user.pk, password=old).update(password=user.password):
+        raise InvalidCredentials
+    user.save(update_fields=["password"])  # for whoever listens to the user model, our own state cache too

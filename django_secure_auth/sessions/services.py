@@ -240,6 +240,26 @@ def rehash(user: AbstractBaseUser, *, old_hash: str) -> None:
     )
 
 
+def keep_under(user: AbstractBaseUser, session_id: UUID) -> None:
+    """Keep one session alive under the user's new password: that of the browser which has changed it."""
+    Session.objects.for_user(user).filter(pk=session_id, revoked_at=None).update(
+        password_fingerprint=password_fingerprint(user.password)
+    )
+
+
+def prove_again(session: Session, *, amr: Iterable[str]) -> bool:
+    """Note that whoever holds a session has just proven again who they are. False when it is over by now.
+
+    Copies of its state are buried, or one that was read a moment ago would ask for the proof once more. Raises
+    StateUnavailable, having changed nothing, when the state cache is away.
+    """
+    bury((session.pk,))
+    session.auth_time = timezone.now()
+    session.amr = list(dict.fromkeys([*session.amr, *amr]))
+    living = Session.objects.alive().filter(pk=session.pk)
+    return bool(living.update(auth_time=session.auth_time, amr=session.amr))
+
+
 def purge(*, before: datetime) -> int:
     """Delete sessions that ended before a moment. Returns how many."""
     return Session.objects.over(before=before)._raw_delete(router.db_for_write(Session))

@@ -1,0 +1,136 @@
+"""`reauthenticate/`: whoever is signed in proves again who they are, and what is dangerous opens for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+
+from django_secure_auth.sessions.models import Session
+from django_secure_auth.sessions.services import end_session
+from tests.browser import PASSWORD, Browser, Clock, code_of, is_signed_in, last_code, make_user, named, session_of, url
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Configure = Callable[..., None]
+
+
+@pytest.fixture
+def signed_in(browser: Browser) -> Browser:
+    make_user()
+    browser.sign_in()
+    return browser
+
+
+def prove(browser: Browser, password: str = PASSWORD, **extra: Any) -> Any:
+    return browser.post("reauthenticate", {"password": password}, **extra)
+
+
+def end_others(browser: Browser) -> Any:
+    return browser.delete("session-list")
+
+
+@pytest.mark.control("ASVS-7.5.1")
+def test_what_is_dangerous_asks_for_a_fresh_proof_and_says_what_it_accepts(signed_in: Browser, clock: Clock) -> None:
+    clock.forward(minutes=6)
+    signed_in.refresh()  # no proof
+    refusal = end_others(signed_in)
+    assert (refusal.status_code, code_of(refusal)) == (403, "step_up_required")
+    assert refusal.json()["accepts"] == ["password"]
+    before = session_of(signed_in.refresh()).auth_time
+    answer = prove(signed_in)
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "authenticated"
+    assert session_of(answer).auth_time > before
+    assert end_others(signed_in).status_code == 204
+    assert [event.event for event in named("authn_reauthenticated")] == ["authn_reauthenticated"]
+    clock.forward(minutes=6)
+    signed_in.refresh()
+    assert end_others(signed_in).status_code == 403
+
+
+def test_the_session_and_its_refresh_token_go_on(signed_in: Browser) -> None:
+    refresh, generation = signed_in.value("refresh"), Session.objects.get().generation
+    prove(signed_in)
+    assert signed_in.value("refresh") == refresh
+    assert Session.objects.get().generation == generation
+    assert signed_in.refresh().status_code == 200
+
+
+def test_a_wrong_password_is_refused_and_counted(signed_in: Browser, configure: Configure) -> None:
+    configure(RATE_LIMITS={"login_device": "3/15m"})
+    refusals = [prove(signed_in, "wrong") for _ in range(4)]
+    assert [code_of(one) for one in refusals] == ["invalid_credentials"] * 3 + ["rate_limited"]
+    assert code_of(prove(signed_in)) == "rate_limited"
+    assert is_signed_in(signed_in)
+    assert len(named("authn_login_fail")) == 3
+
+
+def test_strangers_cannot_use_up_the_tries_of_a_session(signed_in: Browser, configure: Configure) -> None:
+    configure(RATE_LIMITS={"login_account": "1/15m", "login_address": "1/15m"})
+    stranger = Browser(address="203.0.113.9")
+    for _ in range(3):
+        stranger.login(password="guess")
+    assert prove(signed_in).status_code == 200
+
+
+def test_where_the_policy_wants_a_code_it_wants_one_here(signed_in: Browser, configure: Configure, clock: Clock) -> None:
+    configure(OTP_POLICY="always")
+    clock.forward(minutes=6)
+    signed_in.refresh()
+    asked = prove(signed_in)
+    assert asked.status_code == 202
+    assert asked.json()["challenge"]["purpose"] == "reauthenticate"
+    assert end_others(signed_in).status_code == 403
+    answer = signed_in.approve()
+    assert answer.status_code == 200
+    assert not signed_in.has("challenge")
+    assert answer.json()["session"]["amr"] == ["pwd", "email"]
+    assert end_others(signed_in).status_code == 204
+
+
+def test_its_code_is_worth_nothing_in_another_session(signed_in: Browser, configure: Configure) -> None:
+    configure(OTP_POLICY="always")
+    prove(signed_in)
+    code = last_code()
+    other = Browser()
+    other.put("challenge", signed_in.value("challenge"))
+    assert code_of(other.approve(code)) == "challenge_invalid"  # nobody is signed in there
+    make_user("ben@example.com")
+    other.drop("challenge")
+    other.sign_in("ben@example.com")
+    other.put("challenge", signed_in.value("challenge"))
+    assert code_of(other.approve(code)) == "challenge_invalid"
+    assert signed_in.approve(code).status_code == 200
+
+
+def test_a_session_that_ends_meanwhile_gets_nothing(signed_in: Browser, configure: Configure) -> None:
+    configure(OTP_POLICY="always")
+    prove(signed_in)
+    session = Session.objects.get()
+    end_session(session.pk, user_id=session.user_id, reason="sign_out")
+    assert code_of(signed_in.approve()) == "challenge_invalid"
+    assert code_of(prove(signed_in)) == "session_revoked"
+
+
+def test_a_bearer_token_proves_without_cookies(signed_in: Browser) -> None:
+    token = signed_in.value("access")
+    program = Browser()
+    answer = prove(program, headers={"Authorization": f"Bearer {token}"}, csrf=False)
+    assert answer.status_code == 200
+    assert not answer.cookies
+    assert answer.json()["access_expires_at"]
+
+
+def test_strangers_and_other_sites_are_refused(browser: Browser, signed_in: Browser) -> None:
+    assert code_of(prove(Browser())) == "not_authenticated"
+    assert code_of(prove(signed_in, csrf=False)) == "csrf_failed"
+    assert signed_in.request("POST", url("reauthenticate"), {"password": PASSWORD, "x": 1}).status_code == 400
+    assert signed_in.request("POST", url("reauthenticate"), {}).status_code == 400
+
+
+def test_an_account_that_is_deleted_meanwhile_is_no_defect(signed_in: Browser) -> None:
+    user: Any = get_user_model()._default_manager.get()
+    user.delete()
+    assert code_of(prove(signed_in)) == "session_revoked"
