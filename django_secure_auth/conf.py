@@ -153,6 +153,13 @@ def _a_path_or_none(value: Any) -> Complaint:
     return None if fine else "must be None or a path that begins with '/', of letters, digits and -._~/."
 
 
+def _a_link_path(value: Any) -> Complaint:
+    fine = isinstance(value, str) and value.startswith("/") and not value.startswith("//") and value.isprintable()
+    if not fine or value.count("{uid}") != 1 or value.count("{token}") != 1 or " " in value:
+        return "must be a path that begins with one '/' and holds {uid} and {token}, each once."
+    return None
+
+
 def _a_cookie_prefix(value: Any) -> Complaint:
     fine = isinstance(value, str) and value.isascii() and value.replace("_", "").replace("-", "").isalnum()
     if not fine:
@@ -168,6 +175,10 @@ def _a_policy(value: Any) -> Complaint:
     if callable(value) or value in ("new_device", "always", "never"):
         return None
     return "must be 'new_device', 'always', 'never' or a callable (user, request) -> bool."
+
+
+def _a_callable_or_none(value: Any) -> Complaint:
+    return None if value is None or callable(value) else "must be None or a callable."
 
 
 def _proxies(value: Any) -> Complaint:
@@ -341,6 +352,9 @@ DEFAULT_RATE_LIMITS: dict[str, str] = {
     "login_site": "1000/15m",
     "otp": "20/15m",
     "refresh": "600/15m",
+    "register": "20/h",
+    "password_reset": "3/h",
+    "password_reset_address": "60/h",
 }
 # What guards a secret is closed without its counters; what guards the load is open. Beside the limits above those of
 # API keys, and of the views that say nothing of their own.
@@ -472,6 +486,28 @@ class Conf:
         judge=_profile_fields,
         text="Fields that `PATCH me/` takes and `GET me/` shows, where the user model has them; never the ones that "
         "users sign in with or are known by.",
+    )
+    REGISTRATION_OPEN = Setting(True, judge=_a_bool, text="Whether strangers may open accounts at `register/`.")
+    REGISTRATION_FIELDS = Setting[list[str] | tuple[str, ...]](
+        (),
+        judge=_profile_fields,
+        text="Further fields of the user model that `register/` takes, such as `first_name`; never credentials and "
+        "privileges.",
+    )
+    REGISTRATION_POLICY = Setting[Callable[[str], str | None] | None](
+        None,
+        judge=_a_callable_or_none,
+        text="A callable that gets the address and returns None, or why it may not register: for allow-lists and "
+        "disposable domains.",
+    )
+    PASSWORD_RESET_TTL = Setting(
+        30 * _MINUTE, judge=_a_duration(5 * _MINUTE, _DAY), text="Life of a link that resets a password."
+    )
+    PASSWORD_RESET_PATH = Setting(
+        "/reset-password/#uid={uid}&token={token}",
+        judge=_a_link_path,
+        text="Your page behind `BASE_URL` that takes the new password and sends it to `password/reset/confirm/`. "
+        "Behind a `#` the token reaches no server's log and no Referer.",
     )
     API_KEY_PREFIX = Setting(
         "dsa", judge=_a_key_word, text="First part of new API keys, by which secret scanners find them."

@@ -108,6 +108,14 @@ class ChallengeInvalid(Unauthenticated):
     default_detail = "There is no open request for a code in this browser; start again."
 
 
+class ResetInvalid(Unauthenticated):
+    """Always the same: unknown, expired, used, or of an account that has changed since."""
+
+    code = "reset_invalid"
+    title = "Link refused"
+    default_detail = "This link is not valid any more; ask for a new one."
+
+
 class APIKeyInvalid(Unauthenticated):
     code = "api_key_invalid"
     title = "API key refused"

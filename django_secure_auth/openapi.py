@@ -263,6 +263,10 @@ class CodeRequiredWithToken(CodeRequired):
     challenge_token = serializers.CharField(required=False)
 
 
+class Accepted(StrictSerializer):
+    status = _one_of("accepted")
+
+
 class Key(StrictSerializer):
     id = serializers.UUIDField()
     public_id = serializers.CharField(help_text="Names the key in lists and in the trail; no secret.")
@@ -568,6 +572,9 @@ _SIGN_IN = OpenApiExample(
     {"email": "ana@example.com", "password": "correct horse battery staple", "remember_me": False},
     request_only=True,
 )
+_REGISTER = OpenApiExample(
+    "Register", {"email": "ana@example.com", "password": "correct horse battery staple"}, request_only=True
+)
 _OPENED = OpenApiExample(
     "SignedIn",
     {
@@ -707,11 +714,63 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             refusals=(exceptions.TokenInvalid,),
             takes_tokens=True,
         ),
+        (views.RegisterView, "post"): Operation(
+            "auth_register",
+            "Open an account",
+            "A code goes to the address, which is to be proven with it at `register/verify/`. An address that has an "
+            "account is answered alike, and told by the mail alone.",
+            {202: CodeRequired},
+            body=bodies.registration_serializer(),
+            app_answers={202: CodeRequiredWithToken},
+            security=(_CSRF,),
+            refusals=(
+                exceptions.Forbidden,
+                exceptions.PasswordRejected,
+                exceptions.PolicyRejected,
+                exceptions.RateLimited,
+                exceptions.DeliveryUnavailable,
+            ),
+            examples=(_REGISTER, _ASKED),
+            takes_tokens=True,
+        ),
+        (views.RegisterVerifyView, "post"): Operation(
+            "auth_register_verify",
+            "Prove the address",
+            "Makes the account and signs it in. The code works once, in the browser that asked for it, a few tries "
+            "long.",
+            {200: SignedIn},
+            body=bodies.ApproveSerializer,
+            app_body=bodies.ApproveInBodySerializer,
+            security=({"challengeCookie": [], **_CSRF},),
+            refusals=(exceptions.OTPInvalid, exceptions.ChallengeInvalid),
+            examples=(_CODE, _OPENED),
+            **opened,
+        ),
+        (views.PasswordResetView, "post"): Operation(
+            "auth_password_reset",
+            "Ask for a link that resets the password",
+            "It is mailed if the address has an account; the answer is always the same.",
+            {202: Accepted},
+            body=bodies.PasswordResetSerializer,
+            security=(_CSRF,),
+            refusals=(exceptions.RateLimited, exceptions.DeliveryUnavailable),
+            takes_tokens=True,
+        ),
+        (views.PasswordResetConfirmView, "post"): Operation(
+            "auth_password_reset_confirm",
+            "Reset the password",
+            "With what the link holds, once. All sessions, trusted devices and other links are over. It signs nobody in.",
+            {204: None},
+            body=bodies.PasswordResetConfirmSerializer,
+            security=(_CSRF,),
+            refusals=(exceptions.ResetInvalid, exceptions.PasswordRejected),
+            takes_tokens=True,
+        ),
         (views.ReauthenticateView, "post"): Operation(
             "auth_reauthenticate",
             "Prove again who I am",
-            "What is dangerous asks for it: 403 `step_up_required`. 202 says that a code is on its way by mail, which goes "
-            "to `otp/approve/`. A refresh is no proof.",
+            "What is dangerous asks for it: 403 `step_up_required`. 202 says that a code is on its way by mail, which "
+            "goes to `otp/approve/`. A refresh is no proof.",
             {200: SignedIn, 202: CodeRequired},
             body=bodies.ReauthenticateSerializer,
             app_answers={200: SignedInWithTokens, 202: CodeRequiredWithToken},

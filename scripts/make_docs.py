@@ -70,6 +70,8 @@ KINDS = {
     "_sinks": "list of `'log'`, `'table'`, `'signal'`",
     "_a_path_or_none": "path, or None",
     "_security_txt": "dict of fields with `contact` and `expires`, or None",
+    "_a_link_path": "path with `{uid}` and `{token}`",
+    "_a_callable_or_none": "callable, or None",
     "_profile_fields": "list of field names; no credential, no privilege",
     "_signing_keys": "list of keys, the first of which can sign, or None",
     "_encryption_keys": "list of keys of exactly 32 bytes, or None",

@@ -24,6 +24,7 @@ CONTRACT = {
     "otp_invalid": 401,
     "challenge_invalid": 401,
     "api_key_invalid": 401,
+    "reset_invalid": 401,
     "cross_site_request": 403,
     "csrf_failed": 403,
     "permission_denied": 403,

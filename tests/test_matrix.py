@@ -60,6 +60,7 @@ def world(settings: Any) -> World:
     settings.DJANGO_SECURE_AUTH = {
         **settings.DJANGO_SECURE_AUTH,
         "API_KEY_SCOPES": {"reports:read": "reports.view_report"},
+        "BASE_URL": "https://app.example",
         "SECURITY_TXT": {"contact": "mailto:security@example.com", "expires": timezone.now() + timedelta(days=90)},
     }
     owner, other = make_user("ana@example.com"), make_user("ben@example.com")
@@ -211,6 +212,10 @@ ROWS: dict[Key, dict[str, int]] = {
     ("POST", "secure_auth:otp-resend"): people(401),
     ("POST", "secure_auth:refresh"): signed_in(200),
     ("POST", "secure_auth:logout"): people(204),
+    ("POST", "secure_auth:register"): people(202),
+    ("POST", "secure_auth:register-verify"): people(401),  # holds no challenge
+    ("POST", "secure_auth:password-reset"): people(202),
+    ("POST", "secure_auth:password-reset-confirm"): people(401),  # holds no link
     ("POST", "secure_auth:reauthenticate"): signed_in(202),
     ("POST", "secure_auth:password-change"): signed_in(204),
     ("GET", "secure_auth:me"): signed_in(200),
@@ -241,6 +246,10 @@ FAMILIES: dict[str, dict[str, int]] = {
 BODIES: dict[Key, dict[str, Any]] = {
     ("POST", "secure_auth:login"): {"email": "ana@example.com", "password": PASSWORD},
     ("POST", "secure_auth:otp-approve"): {"otp_code": "123456"},
+    ("POST", "secure_auth:register"): {"email": "new@example.com", "password": PASSWORD},
+    ("POST", "secure_auth:register-verify"): {"otp_code": "123456"},
+    ("POST", "secure_auth:password-reset"): {"email": "ana@example.com"},
+    ("POST", "secure_auth:password-reset-confirm"): {"uid": "x", "token": "y", "new_password": PASSWORD},
     ("POST", "secure_auth:reauthenticate"): {"password": PASSWORD},
     ("POST", "secure_auth:password-change"): {"current_password": PASSWORD, "new_password": "another long one"},
     ("PATCH", "secure_auth:me"): {},
@@ -266,7 +275,10 @@ ARGUMENTS: dict[str, Callable[[World], Any]] = {
 
 
 # Open to who is not signed in, for the holder of another credential.
-OWN_PROOF = {"secure_auth:otp-approve", "secure_auth:otp-resend", "secure_auth:refresh"}
+OWN_PROOF = {
+    "secure_auth:otp-approve", "secure_auth:otp-resend", "secure_auth:refresh", "secure_auth:register-verify",
+    "secure_auth:password-reset-confirm",
+}  # fmt: skip
 
 # --- machinery ---------------------------------------------------------------------------------------
 

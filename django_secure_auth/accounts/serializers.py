@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
-from django.core.validators import RegexValidator
+from django.core.validators import EmailValidator, RegexValidator
 from django.db import models
 from rest_framework import serializers
 
@@ -45,12 +46,30 @@ class LoginInBodySerializer(LoginSerializer):
     device_token = StrictCharField(required=False, max_length=128)
 
 
+class RegistrationEmailField(StrictCharField):
+    """An address that mail can be sent to."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=MAX_IDENTIFIER, **kwargs)
+        self.validators.append(EmailValidator())
+
+
 class ReauthenticateSerializer(StrictSerializer):
     password = TypedPasswordField()
 
 
 class PasswordChangeSerializer(StrictSerializer):
     current_password = TypedPasswordField()
+    new_password = PasswordField()
+
+
+class PasswordResetSerializer(StrictSerializer):
+    email = StrictCharField(max_length=MAX_IDENTIFIER)
+
+
+class PasswordResetConfirmSerializer(StrictSerializer):
+    uid = StrictCharField(max_length=64)
+    token = StrictCharField(max_length=128)
     new_password = PasswordField()
 
 
@@ -95,6 +114,10 @@ def identity_fields(model: Any) -> frozenset[str]:
 
 def profile_fields() -> tuple[str, ...]:
     """Return the fields of `PROFILE_FIELDS` that the user model has; relations and identities are no profile."""
+    return _plain_fields(conf.PROFILE_FIELDS)
+
+
+def _plain_fields(names: Iterable[str]) -> tuple[str, ...]:
     model = get_user_model()
     hidden = identity_fields(model)
 
@@ -105,7 +128,7 @@ def profile_fields() -> tuple[str, ...]:
             return False
         return bool(field.concrete and not field.is_relation)
 
-    return tuple(name for name in conf.PROFILE_FIELDS if name not in hidden and is_plain(name))
+    return tuple(name for name in names if name not in hidden and is_plain(name))
 
 
 def profile_serializer() -> type[serializers.Serializer[Any]]:
@@ -123,6 +146,19 @@ class _ProfileSerializer(StrictModelSerializer[Any]):
         models.CharField: StrictCharField,
         models.TextField: StrictCharField,
     }
+
+
+def registration_serializer() -> type[serializers.Serializer[Any]]:
+    """Return the serializer of `register/`: address, password, and `REGISTRATION_FIELDS` as the user model has them."""
+    names = _plain_fields(conf.REGISTRATION_FIELDS)
+    meta = type("Meta", (), {"model": get_user_model(), "fields": ("email", "password", *names)})
+    members = {
+        "email": RegistrationEmailField(),
+        "password": PasswordField(),
+        "Meta": meta,
+        "__module__": __name__,
+    }
+    return type("RegistrationSerializer", (_ProfileSerializer,), members)
 
 
 def user_body(user: AbstractBaseUser) -> dict[str, Any]:

@@ -46,6 +46,7 @@ from django_secure_auth.passwords.services import (
     reserve_attempt,
 )
 from django_secure_auth.ratelimit.services import reserve
+from django_secure_auth.registration import services as registration
 from django_secure_auth.request_scope import AnyRequest, Credentials, plain_request, scope_of
 from django_secure_auth.sessions.models import Session, idle_timeout
 from django_secure_auth.sessions.services import end_all, end_session, keep_under, open_session, prove_again
@@ -139,6 +140,8 @@ def _unless_deleted(user: AbstractBaseUser, refusal: type[SecureAuthError]) -> I
 def approve(request: AnyRequest, *, code: str, secret: str | None, device: str | None) -> Response:
     """Approve the code of this browser's challenge, and do what it was for. Raises ChallengeInvalid or OTPInvalid."""
     challenge = otp.find(secret)
+    if challenge.purpose == registration.PURPOSE:
+        return finish_registration(request, code=code, secret=secret, device=device)
     if challenge.purpose == REAUTHENTICATE:
         return _finish_reauthentication(request, challenge, code=code)
     if challenge.purpose != LOGIN:
@@ -186,6 +189,33 @@ def _old_session(request: AnyRequest) -> Session | None:
         return _session_of(request)
     except TokenInvalid:  # the user has been proven by other means: what came along does not matter
         return None
+
+
+# --- registering -------------------------------------------------------------------------------------
+
+
+def register(request: AnyRequest, *, email: str, password: str, **fields: Any) -> Response:
+    """Have a code mailed to an address that wants an account: 202, whether it has one or not.
+
+    Raises Forbidden (closed), LimitReached, PolicyRejected, PasswordRejected, DeliveryUnavailable, StateUnavailable.
+    """
+    otp.close(read_cookie(request, "challenge"), reason="replaced")
+    started = registration.start(request, email=email, password=password, fields=fields)
+    return challenge_response(request, started.challenge, secret=started.secret)
+
+
+def finish_registration(request: AnyRequest, *, code: str, secret: str | None, device: str | None) -> Response:
+    """Open the account whose address a code has proven, and its first session. Raises ChallengeInvalid, OTPInvalid."""
+    challenge = otp.find(secret)
+    if challenge.purpose != registration.PURPOSE:
+        raise ChallengeInvalid
+    otp.verify(challenge, code, request=request)
+    user = registration.open_account(request, challenge)
+    trust = partial(otp.trust_device, user, secret=device, request=request)
+    response = _open(request, user, amr=["pwd", "email"], remember_me=False, bind_device=trust)
+    if not wants_tokens_in_body(request):
+        cookies.clear(response, "challenge")
+    return response
 
 
 # --- going on ----------------------------------------------------------------------------------------

@@ -28,11 +28,14 @@ from django_secure_auth.accounts.serializers import (
     LoginSerializer,
     NothingSerializer,
     PasswordChangeSerializer,
+    PasswordResetConfirmSerializer,
+    PasswordResetSerializer,
     ReauthenticateSerializer,
     RefreshInBodySerializer,
     key_body,
     me_body,
     profile_serializer,
+    registration_serializer,
     session_row,
 )
 from django_secure_auth.apikeys.models import APIKey, APIKeyQuerySet
@@ -50,6 +53,7 @@ from django_secure_auth.exceptions import (
 )
 from django_secure_auth.problems import answer_exception, as_error, problem_response
 from django_secure_auth.rbac.permissions import RecentlyAuthenticated
+from django_secure_auth.recovery import services as recovery
 from django_secure_auth.request_scope import Credentials, carries_api_key
 from django_secure_auth.sessions.models import Session, SessionQuerySet
 from django_secure_auth.sessions.services import end_all, end_session
@@ -221,6 +225,27 @@ class LogoutView(NoBodyView):
         return services.log_out(request)
 
 
+class RegisterView(AuthView):
+    secure_auth_open = "opening an account; attempts are limited, and `REGISTRATION_OPEN` closes it"
+
+    def post(self, request: Request) -> Response:
+        return services.register(request, **self.read(registration_serializer()).validated_data)
+
+
+class RegisterVerifyView(AuthView):
+    secure_auth_open = "for the holder of a challenge; tries are limited"
+
+    def post(self, request: Request) -> Response:
+        in_body = cookies.wants_tokens_in_body(request)
+        data = self.read(ApproveInBodySerializer if in_body else ApproveSerializer).validated_data
+        return services.finish_registration(
+            request,
+            code=data["otp_code"],
+            secret=_challenge_secret(request, data),
+            device=data.get("device_token") or cookies.read_cookie(request, "device"),
+        )
+
+
 class ReauthenticateView(SignedInView):
     def post(self, request: Request) -> Response:
         data = self.read(ReauthenticateSerializer).validated_data
@@ -234,6 +259,27 @@ class PasswordChangeView(SignedInView):
             request, _caller(request)[1], current=data["current_password"], new=data["new_password"]
         )
         return Response(status=204)
+
+
+class PasswordResetView(AuthView):
+    secure_auth_open = "for who has forgotten the password; mails are limited"
+
+    def post(self, request: Request) -> Response:
+        data = self.read(PasswordResetSerializer).validated_data
+        recovery.request_reset(request, email=data["email"])
+        return Response({"status": "accepted"}, status=202)
+
+
+class PasswordResetConfirmView(AuthView):
+    secure_auth_open = "for the holder of a mailed link"
+
+    def post(self, request: Request) -> Response:
+        data = self.read(PasswordResetConfirmSerializer).validated_data
+        recovery.confirm_reset(request, uid=data["uid"], token=data["token"], new=data["new_password"])
+        response = Response(status=204)
+        if not cookies.wants_tokens_in_body(request):
+            cookies.clear(response, "access", "refresh", "challenge")  # of sessions that are over now
+        return response
 
 
 class MeView(SignedInView):

@@ -58,6 +58,11 @@ def new_secret() -> str:
     return _with_checksum(secrets.token_bytes(SECRET_BYTES))
 
 
+def derive_secret(key: bytes, message: bytes) -> str:
+    """Return 256 bits as URL-safe text that follow from a key and a message: for a link that no table holds."""
+    return _with_checksum(hmac.digest(key, message, "sha256"))
+
+
 def digest_secret(token: str, ring: SecretRing) -> tuple[str, ...]:
     """Return the digests (hex) under which `token` may be stored, the current key's first.
 

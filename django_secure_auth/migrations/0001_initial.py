@@ -2,6 +2,7 @@
 
 import uuid
 
+import django.core.serializers.json
 import django.db.models.deletion
 import django.utils.timezone
 from django.conf import settings
@@ -9,6 +10,7 @@ from django.db import migrations, models
 
 import django_secure_auth.otp.models
 import django_secure_auth.rbac.models
+import django_secure_auth.recovery.models
 import django_secure_auth.sessions.models
 
 
@@ -70,6 +72,49 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="PasswordReset",
+            fields=[
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("email", models.CharField(editable=False, max_length=254)),
+                ("bound_to", models.CharField(blank=True, editable=False, max_length=32)),
+                (
+                    "nonce",
+                    models.CharField(
+                        default=django_secure_auth.recovery.models.new_nonce, editable=False, max_length=32
+                    ),
+                ),
+                ("key_id", models.CharField(editable=False, max_length=64)),
+                ("language", models.CharField(blank=True, editable=False, max_length=35)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("expires_at", models.DateTimeField(editable=False)),
+                ("mailed_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("used_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("closed_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("closed_reason", models.CharField(blank=True, editable=False, max_length=32)),
+                ("ip_address", models.GenericIPAddressField(blank=True, editable=False, null=True)),
+                ("device_label", models.CharField(blank=True, editable=False, max_length=64)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="secure_auth_resets",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ("-created_at",),
+                "indexes": [models.Index(fields=["expires_at"], name="secure_auth_reset_expiry")],
+            },
+        ),
+        migrations.CreateModel(
+            name="AddressClaim",
+            fields=[
+                ("address", models.CharField(editable=False, max_length=254, primary_key=True, serialize=False)),
+            ],
+        ),
+        migrations.CreateModel(
             name="AuditSeal",
             fields=[
                 ("number", models.PositiveBigIntegerField(primary_key=True, serialize=False)),
@@ -109,7 +154,13 @@ class Migration(migrations.Migration):
                     models.CharField(default=django_secure_auth.otp.models.new_nonce, editable=False, max_length=32),
                 ),
                 ("action_digest", models.CharField(blank=True, editable=False, max_length=64)),
-                ("password_fingerprint", models.CharField(editable=False, max_length=32)),
+                ("account_fingerprint", models.CharField(blank=True, editable=False, max_length=32)),
+                (
+                    "payload",
+                    models.JSONField(
+                        default=dict, editable=False, encoder=django.core.serializers.json.DjangoJSONEncoder
+                    ),
+                ),
                 ("remember_me", models.BooleanField(default=False, editable=False)),
                 ("amr", models.JSONField(default=list, editable=False)),
                 ("send_number", models.PositiveSmallIntegerField(default=1, editable=False)),

@@ -9,13 +9,13 @@ from typing import Any, Self
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models, router
 from django.db.models import F, Q
 from django.utils import timezone
 
 from django_secure_auth.conf import conf
-from django_secure_auth.mail import address_of
-from django_secure_auth.sessions.state import password_fingerprint
+from django_secure_auth.sessions.state import account_fingerprint
 
 
 def new_nonce() -> str:
@@ -38,7 +38,7 @@ class OTPChallengeQuerySet(models.QuerySet["OTPChallenge"]):
 
 
 class OTPChallenge(models.Model):
-    """A half-finished sign-in, bound to one browser by the digest of a secret that only its cookie holds.
+    """What a mailed code is asked for, bound to one browser by the digest of a secret that only its cookie holds.
 
     The code is derived from `nonce`, `send_number` and a key of the server's, when it is mailed and when it
     is compared; it is stored nowhere.
@@ -55,7 +55,8 @@ class OTPChallenge(models.Model):
     key_id = models.CharField(max_length=64, editable=False)
     nonce = models.CharField(max_length=32, default=new_nonce, editable=False)
     action_digest = models.CharField(max_length=64, blank=True, editable=False)
-    password_fingerprint = models.CharField(max_length=32, editable=False)
+    account_fingerprint = models.CharField(max_length=32, blank=True, editable=False)
+    payload = models.JSONField(default=dict, encoder=DjangoJSONEncoder, editable=False)
     remember_me = models.BooleanField(default=False, editable=False)
     amr = models.JSONField(default=list, editable=False)
     send_number = models.PositiveSmallIntegerField(default=1, editable=False)
@@ -88,14 +89,14 @@ class OTPChallenge(models.Model):
 
     @property
     def account_is_unchanged(self) -> bool:
-        """Whether the account is active and has the password and address that it had when this began."""
+        """Whether the account is active and has the password and address that it had when this began.
+
+        True for what was begun without one.
+        """
         user: Any = self.user
-        return (
-            user is not None
-            and user.is_active
-            and self.password_fingerprint == password_fingerprint(user.password)
-            and self.email == address_of(user)
-        )
+        if user is None:
+            return not self.account_fingerprint  # there was none, as at a registration
+        return user.is_active and self.account_fingerprint == account_fingerprint(user)
 
 
 class TrustedDeviceQuerySet(models.QuerySet["TrustedDevice"]):

@@ -26,6 +26,7 @@ from django_secure_auth.exceptions import (
     RateLimited,
     rate_limit_headers,
 )
+from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.kit.opaque import OpaqueInvalid, digest_secret, new_secret
 from django_secure_auth.mail import address_of, deliver
 from django_secure_auth.otp.models import OTPBudget, OTPChallenge, TrustedDevice
@@ -35,7 +36,7 @@ from django_secure_auth.prepared import Param, PreparedSelect
 from django_secure_auth.ratelimit.services import Reservation, give_back, reserve
 from django_secure_auth.request_scope import AnyRequest, scope_of
 from django_secure_auth.sessions.services import device_label
-from django_secure_auth.sessions.state import password_fingerprint
+from django_secure_auth.sessions.state import account_fingerprint
 
 _CHALLENGE = "challenge"
 _DEVICE = "device"
@@ -58,37 +59,44 @@ class Started:
 
 
 def start(
-    user: AbstractBaseUser,
+    user: AbstractBaseUser | None,
     *,
     purpose: str,
     request: AnyRequest,
     amr: Iterable[str],
     remember_me: bool = False,
     action: str = "",
+    address: str = "",
+    payload: dict[str, Any] | None = None,
 ) -> Started:
     """Open a challenge and have its code mailed after commit. With `action` the code is good for that alone.
+
+    The code goes to the user's address, or to `address`, which is to be proven. `payload` is what the approval is to
+    make of it, and holds no secret.
 
     Raises PolicyRejected (no address), LimitReached (too many codes for this account), RateLimited (the account's
     budget of wrong codes is used up) or DeliveryUnavailable (the broker or mail server is away; no challenge stays
     open).
     """
-    address = address_of(user)
+    address = address or (address_of(user) if user is not None else "")
     if not address:
         raise PolicyRejected(errors={"email": ["This account has no e-mail address for a code."]})
-    _refuse_without_budget(user.pk, request)
-    taken = reserve("otp", str(user.pk), request=request)
+    user_id = user.pk if user is not None else None
+    _refuse_without_budget(user_id, request)
+    taken = _reserve_send(user_id, address, request)
     now = timezone.now()
     scope = scope_of(request)
     secret = new_secret()
     challenge = OTPChallenge(
         purpose=purpose,
-        user_id=user.pk,
+        user_id=user_id,
         email=address,
         language=translation.get_language() or "",
         secret_digest=digest_secret(secret, secret_ring(_CHALLENGE))[0],
         key_id=current_key().key_id,
         action_digest=action_digest(action),
-        password_fingerprint=password_fingerprint(user.password),
+        account_fingerprint=account_fingerprint(user) if user is not None else "",
+        payload=payload or {},
         remember_me=remember_me,
         amr=list(amr),
         created_at=now,
@@ -100,6 +108,11 @@ def start(
     challenge.save(force_insert=True)
     _send_after_commit(challenge, taken)
     return Started(challenge, secret)
+
+
+def _reserve_send(user_id: Any, address: str, request: AnyRequest) -> Reservation | None:
+    """Count a mail for an account, or for an address that is nobody's yet."""
+    return reserve("otp", canonical_identifier(address) if user_id is None else str(user_id), request=request)
 
 
 def _send_after_commit(challenge: OTPChallenge, taken: Reservation | None) -> None:
@@ -202,7 +215,7 @@ def resend(challenge: OTPChallenge, *, request: AnyRequest) -> OTPChallenge:
     budget of wrong codes is used up).
     """
     _refuse_without_budget(challenge.user_id, request)
-    taken = reserve("otp", str(challenge.user_id), request=request)
+    taken = _reserve_send(challenge.user_id, challenge.email, request)
     now = timezone.now()
     moved = (
         OTPChallenge.objects.open(now)
@@ -243,6 +256,8 @@ def close(secret: str | None, *, reason: str) -> None:
 
 
 def _refuse_without_budget(user_id: Any, request: AnyRequest) -> None:
+    if user_id is None:
+        return
     used_up = OTPBudget.objects.primary().filter(user=user_id, wrong_in_a_row__gte=conf.OTP_ACCOUNT_ATTEMPTS)
     if used_up.exists():
         record(events.OTP_FAIL_MAX, request=request, user=user_id, reason="account_budget")
@@ -256,6 +271,8 @@ def _refuse_without_budget(user_id: Any, request: AnyRequest) -> None:
 
 def _count_against_account(user_id: Any) -> bool:
     """Count one wrong code in advance; a right one resets it. Returns whether there was one left."""
+    if user_id is None:  # a registration: what is guessed there opens nobody's account
+        return True
     budget = OTPBudget.objects.filter(user=user_id)
     free = budget.filter(wrong_in_a_row__lt=conf.OTP_ACCOUNT_ATTEMPTS)
     if free.update(wrong_in_a_row=F("wrong_in_a_row") + 1, changed_at=timezone.now()):
@@ -342,6 +359,13 @@ def _bind_device(user: AbstractBaseUser, *, secret: str | None, request: AnyRequ
         expires_at=timezone.now() + conf.TRUSTED_DEVICE_TTL,
     ).save(force_insert=True)
     return fresh
+
+
+def forget(user: AbstractBaseUser) -> None:
+    """Trust none of a user's devices any more, close what is open, and give the budget of wrong codes back."""
+    TrustedDevice.objects.for_user(user).filter(revoked_at=None).update(revoked_at=timezone.now())
+    OTPChallenge.objects.filter(user=user.pk).close("reset")
+    OTPBudget.objects.filter(user=user.pk).update(wrong_in_a_row=0)
 
 
 def purge(*, before: datetime) -> int:

@@ -17,6 +17,7 @@ from django_secure_auth.conf import conf
 from django_secure_auth.mail import send_templated
 from django_secure_auth.otp.models import OTPChallenge
 from django_secure_auth.otp.policy import code_of
+from django_secure_auth.passwords.services import find_account
 
 LEASE = timedelta(seconds=20)
 """How long one worker may take to hand a mail over before another may try: longer than a mail server takes."""
@@ -26,7 +27,10 @@ PURPOSES = {
     "login": _("sign in"),
     "admin": _("sign in to the administration"),
     "reauthenticate": _("confirm that it is you"),
+    "register": _("open an account"),
 }
+PROVES_ADDRESS = frozenset({"register"})
+"""For these an address is to be proven that must not be an account's yet. Whoever has it is told by the mail alone."""
 """What a code is good for, in the words of its mail."""
 
 
@@ -59,11 +63,12 @@ def send_code(self: Task[Any, Any], challenge_id: str) -> None:
     if not _take_lease(challenge):
         raise self.retry(countdown=_until_lease_ends(challenge))
     try:
+        is_taken = challenge.purpose in PROVES_ADDRESS and find_account(challenge.email) is not None
         send_templated(
-            "otp_code",
+            "address_taken" if is_taken else "otp_code",
             to=challenge.email,
             context={
-                "code": code,
+                **({} if is_taken else {"code": code}),
                 "challenge": challenge,
                 "purpose": PURPOSES.get(challenge.purpose, challenge.purpose),
                 "minutes": _minutes(conf.OTP_TTL),

@@ -29,6 +29,7 @@ from django.utils import timezone
 
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import StateUnavailable
+from django_secure_auth.mail import address_of
 from django_secure_auth.prepared import Param, PreparedSelect
 from django_secure_auth.rbac.services import Access, Summary, attach, resolve
 from django_secure_auth.rbac.state import EVERYBODY, LONGEST_STALL, marker_of
@@ -46,6 +47,11 @@ def password_fingerprint(encoded_password: str) -> str:
     Not keyed: the input is itself a salted hash, and a rotated key must not sign everybody out.
     """
     return hashlib.sha256(b"password-fingerprint\0" + (encoded_password or "").encode()).hexdigest()[:32]
+
+
+def account_fingerprint(user: AbstractBaseUser) -> str:
+    """Return a name for a user's stored password and address: what is mailed is bound to both."""
+    return password_fingerprint(f"{user.password}\0{address_of(user)}")
 
 
 def user_is_unchanged(session: Session) -> bool:

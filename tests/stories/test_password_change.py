@@ -65,7 +65,9 @@ def test_a_refused_password_says_everything_that_is_wrong(signed_in: Browser, se
     answer = change(signed_in, new="password")
     assert (answer.status_code, code_of(answer)) == (422, "password_rejected")
     assert len(answer.json()["errors"]["new_password"]) == 2
-    assert change(signed_in, new=PASSWORD).json()["errors"]["new_password"] == ["This is the password that you have now."]
+    assert change(signed_in, new=PASSWORD).json()["errors"]["new_password"] == [
+        "This is the password that you have now."
+    ]
     assert [event.details["reason"] for event in named("authn_password_change_fail")] == ["policy"] * 2
     assert change(signed_in).status_code == 204
 

@@ -75,7 +75,9 @@ def test_strangers_cannot_use_up_the_tries_of_a_session(signed_in: Browser, conf
     assert prove(signed_in).status_code == 200
 
 
-def test_where_the_policy_wants_a_code_it_wants_one_here(signed_in: Browser, configure: Configure, clock: Clock) -> None:
+def test_where_the_policy_wants_a_code_it_wants_one_here(
+    signed_in: Browser, configure: Configure, clock: Clock
+) -> None:
     configure(OTP_POLICY="always")
     clock.forward(minutes=6)
     signed_in.refresh()

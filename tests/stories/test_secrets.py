@@ -182,7 +182,7 @@ def test_no_admin_page_shows_a_secret(journey: Journey, model: str) -> None:
     for session in Session.objects.all():
         hidden += [session.salt, session.password_fingerprint]
     for challenge in OTPChallenge.objects.all():
-        hidden += [challenge.nonce, challenge.secret_digest, challenge.password_fingerprint]
+        hidden += [challenge.nonce, challenge.secret_digest, challenge.account_fingerprint]
     hidden += list(TrustedDevice.objects.values_list("secret_digest", flat=True))
     hidden += list(APIKey.objects.values_list("digest", flat=True))
     for value in hidden:
