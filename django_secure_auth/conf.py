@@ -494,11 +494,11 @@ class Conf:
         text="Further fields of the user model that `register/` takes, such as `first_name`; never credentials and "
         "privileges.",
     )
-    REGISTRATION_POLICY = Setting[Callable[[str], str | None] | None](
+    ADDRESS_POLICY = Setting[Callable[[str], str | None] | None](
         None,
         judge=_a_callable_or_none,
-        text="A callable that gets the address and returns None, or why it may not register: for allow-lists and "
-        "disposable domains.",
+        text="A callable that gets an address and returns None, or why it may not be an account's: for allow-lists and "
+        "disposable domains. Asked at `register/` and `email/change/`.",
     )
     PASSWORD_RESET_TTL = Setting(
         30 * _MINUTE, judge=_a_duration(5 * _MINUTE, _DAY), text="Life of a link that resets a password."
@@ -508,6 +508,16 @@ class Conf:
         judge=_a_link_path,
         text="Your page behind `BASE_URL` that takes the new password and sends it to `password/reset/confirm/`. "
         "Behind a `#` the token reaches no server's log and no Referer.",
+    )
+    EMAIL_UNDO_TTL = Setting(
+        timedelta(hours=72),
+        judge=_a_duration(timedelta(hours=1), 30 * _DAY),
+        text="How long a change of address can be undone.",
+    )
+    EMAIL_UNDO_PATH = Setting(
+        "/undo-email/#uid={uid}&token={token}",
+        judge=_a_link_path,
+        text="Your page behind `BASE_URL` that asks whether to undo a change of address and sends it to `email/undo/`.",
     )
     API_KEY_PREFIX = Setting(
         "dsa", judge=_a_key_word, text="First part of new API keys, by which secret scanners find them."

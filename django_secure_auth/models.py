@@ -1,20 +1,20 @@
 """Door: every table of the package, for Django's model discovery."""
 
+from django_secure_auth.addresses.models import AddressClaim
 from django_secure_auth.apikeys.models import APIKey
 from django_secure_auth.audit.models import AuditSeal, SecurityEvent
+from django_secure_auth.links.models import MailedLink
 from django_secure_auth.otp.models import OTPBudget, OTPChallenge, TrustedDevice
 from django_secure_auth.rbac.models import Role, RoleAssignment, RoleLink, UserAccess
-from django_secure_auth.recovery.models import PasswordReset
-from django_secure_auth.registration.models import AddressClaim
 from django_secure_auth.sessions.models import Session
 
 __all__ = [
     "APIKey",
     "AddressClaim",
     "AuditSeal",
+    "MailedLink",
     "OTPBudget",
     "OTPChallenge",
-    "PasswordReset",
     "Role",
     "RoleAssignment",
     "RoleLink",

@@ -759,7 +759,8 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
         (views.PasswordResetConfirmView, "post"): Operation(
             "auth_password_reset_confirm",
             "Reset the password",
-            "With what the link holds, once. All sessions, trusted devices and other links are over. It signs nobody in.",
+            "With what the link holds, once. All sessions, trusted devices and other links are over. It signs nobody "
+            "in.",
             {204: None},
             body=bodies.PasswordResetConfirmSerializer,
             security=(_CSRF,),
@@ -789,6 +790,28 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             {204: None},
             body=bodies.PasswordChangeSerializer,
             refusals=(exceptions.InvalidCredentials, exceptions.PasswordRejected, exceptions.RateLimited),
+        ),
+        (views.EmailChangeView, "post"): Operation(
+            "auth_email_change",
+            "Change my address",
+            "A code goes to the new address, and to `otp/approve/` from this session; then it holds. The old address "
+            "is told, and how to undo it. Asks for a recent sign-in.",
+            {202: CodeRequired},
+            body=bodies.EmailChangeSerializer,
+            app_answers={202: CodeRequiredWithToken},
+            refusals=(exceptions.PolicyRejected, exceptions.RateLimited, exceptions.DeliveryUnavailable),
+            examples=(_ASKED,),
+        ),
+        (views.EmailUndoView, "post"): Operation(
+            "auth_email_undo",
+            "Undo a change of address",
+            "With what the link holds that was mailed to the old address, once. All sessions end, and a reset of the "
+            "password comes next.",
+            {204: None},
+            body=bodies.LinkSerializer,
+            security=(_CSRF,),
+            refusals=(exceptions.ResetInvalid,),
+            takes_tokens=True,
         ),
         (views.MeView, "get"): Operation(
             "auth_me", "Who am I", "The user of this session.", {200: _me()}, examples=(_ME,)

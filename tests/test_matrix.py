@@ -216,6 +216,8 @@ ROWS: dict[Key, dict[str, int]] = {
     ("POST", "secure_auth:register-verify"): people(401),  # holds no challenge
     ("POST", "secure_auth:password-reset"): people(202),
     ("POST", "secure_auth:password-reset-confirm"): people(401),  # holds no link
+    ("POST", "secure_auth:email-change"): signed_in(202),
+    ("POST", "secure_auth:email-undo"): people(401),  # holds no link
     ("POST", "secure_auth:reauthenticate"): signed_in(202),
     ("POST", "secure_auth:password-change"): signed_in(204),
     ("GET", "secure_auth:me"): signed_in(200),
@@ -250,6 +252,8 @@ BODIES: dict[Key, dict[str, Any]] = {
     ("POST", "secure_auth:register-verify"): {"otp_code": "123456"},
     ("POST", "secure_auth:password-reset"): {"email": "ana@example.com"},
     ("POST", "secure_auth:password-reset-confirm"): {"uid": "x", "token": "y", "new_password": PASSWORD},
+    ("POST", "secure_auth:email-change"): {"new_email": "new@example.com"},
+    ("POST", "secure_auth:email-undo"): {"uid": "x", "token": "y"},
     ("POST", "secure_auth:reauthenticate"): {"password": PASSWORD},
     ("POST", "secure_auth:password-change"): {"current_password": PASSWORD, "new_password": "another long one"},
     ("PATCH", "secure_auth:me"): {},
@@ -277,7 +281,7 @@ ARGUMENTS: dict[str, Callable[[World], Any]] = {
 # Open to who is not signed in, for the holder of another credential.
 OWN_PROOF = {
     "secure_auth:otp-approve", "secure_auth:otp-resend", "secure_auth:refresh", "secure_auth:register-verify",
-    "secure_auth:password-reset-confirm",
+    "secure_auth:password-reset-confirm", "secure_auth:email-undo",
 }  # fmt: skip
 
 # --- machinery ---------------------------------------------------------------------------------------

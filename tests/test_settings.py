@@ -178,12 +178,16 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "OTP_POLICY": (["always", "never", "new_device", always], ["sometimes", None, True, 1, ["always"]]),
     "REGISTRATION_OPEN": ([False, True], A_BOOL[1]),
     "REGISTRATION_FIELDS": ([["first_name"], (), []], ["first_name", ["password"], ["is_staff"], ["email"], [5], None]),
-    "REGISTRATION_POLICY": ([str, None], ["tests.nowhere", 5, False]),
+    "ADDRESS_POLICY": ([str, None], ["tests.nowhere", 5, False]),
     "PASSWORD_RESET_TTL": duration(5 * MINUTE, DAY),
     "PASSWORD_RESET_PATH": (
         ["/new/{uid}/{token}/", "/reset-password/#uid={uid}&token={token}"],
         ["/new/{uid}/", "new/{uid}/{token}", "//evil.example/{uid}/{token}", "/{uid}/{token}/{token}", "/{uid} {token}",
          "/{uid}\n{token}", None, 5],
+    ),
+    "EMAIL_UNDO_TTL": duration(timedelta(hours=1), 30 * DAY),
+    "EMAIL_UNDO_PATH": (
+        ["/undo/{uid}/{token}/", "/undo-email/#uid={uid}&token={token}"], ["/undo/{uid}/", "undo/{uid}/{token}", None],
     ),
     "OTP_LENGTH": ([9, 6], [5, 10, 6.0, "6", True, None]),
     "OTP_TTL": duration(30 * SECOND, 10 * MINUTE),

@@ -46,7 +46,7 @@ class LoginInBodySerializer(LoginSerializer):
     device_token = StrictCharField(required=False, max_length=128)
 
 
-class RegistrationEmailField(StrictCharField):
+class AddressField(StrictCharField):
     """An address that mail can be sent to."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -67,10 +67,19 @@ class PasswordResetSerializer(StrictSerializer):
     email = StrictCharField(max_length=MAX_IDENTIFIER)
 
 
-class PasswordResetConfirmSerializer(StrictSerializer):
+class LinkSerializer(StrictSerializer):
+    """What a mailed link holds."""
+
     uid = StrictCharField(max_length=64)
     token = StrictCharField(max_length=128)
+
+
+class PasswordResetConfirmSerializer(LinkSerializer):
     new_password = PasswordField()
+
+
+class EmailChangeSerializer(StrictSerializer):
+    new_email = AddressField()
 
 
 class CodeField(StrictCharField):
@@ -153,7 +162,7 @@ def registration_serializer() -> type[serializers.Serializer[Any]]:
     names = _plain_fields(conf.REGISTRATION_FIELDS)
     meta = type("Meta", (), {"model": get_user_model(), "fields": ("email", "password", *names)})
     members = {
-        "email": RegistrationEmailField(),
+        "email": AddressField(),
         "password": PasswordField(),
         "Meta": meta,
         "__module__": __name__,

@@ -20,6 +20,7 @@ from rest_framework.response import Response
 
 from django_secure_auth import signals
 from django_secure_auth.accounts.serializers import challenge_body, rfc3339, session_body, user_body
+from django_secure_auth.addresses import services as addresses
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.exceptions import (
@@ -46,7 +47,6 @@ from django_secure_auth.passwords.services import (
     reserve_attempt,
 )
 from django_secure_auth.ratelimit.services import reserve
-from django_secure_auth.registration import services as registration
 from django_secure_auth.request_scope import AnyRequest, Credentials, plain_request, scope_of
 from django_secure_auth.sessions.models import Session, idle_timeout
 from django_secure_auth.sessions.services import end_all, end_session, keep_under, open_session, prove_again
@@ -140,8 +140,10 @@ def _unless_deleted(user: AbstractBaseUser, refusal: type[SecureAuthError]) -> I
 def approve(request: AnyRequest, *, code: str, secret: str | None, device: str | None) -> Response:
     """Approve the code of this browser's challenge, and do what it was for. Raises ChallengeInvalid or OTPInvalid."""
     challenge = otp.find(secret)
-    if challenge.purpose == registration.PURPOSE:
+    if challenge.purpose == addresses.REGISTER:
         return finish_registration(request, code=code, secret=secret, device=device)
+    if challenge.purpose == addresses.CHANGE:
+        return _finish_change_of_address(request, challenge, code=code)
     if challenge.purpose == REAUTHENTICATE:
         return _finish_reauthentication(request, challenge, code=code)
     if challenge.purpose != LOGIN:
@@ -153,6 +155,10 @@ def approve(request: AnyRequest, *, code: str, secret: str | None, device: str |
         response = _open(
             request, user, amr=[*challenge.amr, "email"], remember_me=challenge.remember_me, bind_device=trust
         )
+    return _without_challenge(request, response)
+
+
+def _without_challenge(request: AnyRequest, response: Response) -> Response:
     if not wants_tokens_in_body(request):
         cookies.clear(response, "challenge")
     return response
@@ -200,22 +206,19 @@ def register(request: AnyRequest, *, email: str, password: str, **fields: Any) -
     Raises Forbidden (closed), LimitReached, PolicyRejected, PasswordRejected, DeliveryUnavailable, StateUnavailable.
     """
     otp.close(read_cookie(request, "challenge"), reason="replaced")
-    started = registration.start(request, email=email, password=password, fields=fields)
+    started = addresses.start_registration(request, email=email, password=password, fields=fields)
     return challenge_response(request, started.challenge, secret=started.secret)
 
 
 def finish_registration(request: AnyRequest, *, code: str, secret: str | None, device: str | None) -> Response:
     """Open the account whose address a code has proven, and its first session. Raises ChallengeInvalid, OTPInvalid."""
     challenge = otp.find(secret)
-    if challenge.purpose != registration.PURPOSE:
+    if challenge.purpose != addresses.REGISTER:
         raise ChallengeInvalid
     otp.verify(challenge, code, request=request)
-    user = registration.open_account(request, challenge)
+    user = addresses.open_account(request, challenge)
     trust = partial(otp.trust_device, user, secret=device, request=request)
-    response = _open(request, user, amr=["pwd", "email"], remember_me=False, bind_device=trust)
-    if not wants_tokens_in_body(request):
-        cookies.clear(response, "challenge")
-    return response
+    return _without_challenge(request, _open(request, user, amr=["pwd", "email"], remember_me=False, bind_device=trust))
 
 
 # --- going on ----------------------------------------------------------------------------------------
@@ -267,21 +270,28 @@ def reauthenticate(request: Request, credentials: Credentials, *, password: str)
 
 
 def _finish_reauthentication(request: AnyRequest, challenge: OTPChallenge, *, code: str) -> Response:
-    """The code is good for the session that has asked for it, and in no other."""
+    session = _asking_session(request, challenge)
+    otp.verify(challenge, code, request=request)
+    return _without_challenge(request, _prove_again(request, session, session.user, amr=[*challenge.amr, "email"]))
+
+
+def _asking_session(request: AnyRequest, challenge: OTPChallenge) -> Session:
+    """Return the session that a code was asked for in: it is good there alone. Raises ChallengeInvalid elsewhere."""
     session = _session_of(request)
     if session is None or not session.is_alive or not otp.is_for(challenge, str(session.pk)):
         raise ChallengeInvalid
-    otp.verify(challenge, code, request=request)
-    response = _prove_again(request, session, session.user, amr=[*challenge.amr, "email"])
-    if not wants_tokens_in_body(request):
-        cookies.clear(response, "challenge")
-    return response
+    return session
 
 
 def _prove_again(request: AnyRequest, session: Session, user: AbstractBaseUser, *, amr: Iterable[str]) -> Response:
     if not prove_again(session, amr=amr):
         raise SessionRevoked
     record(events.REAUTHENTICATED, request=request, user=user, session_id=session.pk, amr=list(amr))
+    return _present_session_response(request, session, user)
+
+
+def _present_session_response(request: AnyRequest, session: Session, user: AbstractBaseUser) -> Response:
+    """Answer with a session that goes on: fresh tokens for a browser, none for a program that holds its own."""
     token = bearer_token(request)
     if token is None or wants_tokens_in_body(request):
         return _session_response(request, session, user, issue(session))
@@ -331,6 +341,27 @@ def change_password(request: Request, credentials: Credentials, *, current: str,
     record(events.PASSWORD_CHANGED, request=request, user=user, session_id=session.pk)
     told = partial(signals.password_changed.send_robust, sender=user.__class__, user_id=user.pk, how="change")
     transaction.on_commit(told, using=router.db_for_write(Session))
+
+
+# --- another address ---------------------------------------------------------------------------------
+
+
+def change_address(request: Request, credentials: Credentials, *, email: str) -> Response:
+    """Have a code mailed to another address of whoever is signed in: 202, whether it has an account or not.
+
+    Raises PolicyRejected, LimitReached, SessionRevoked, DeliveryUnavailable, StateUnavailable.
+    """
+    session = _own_session(credentials)
+    otp.close(read_cookie(request, "challenge"), reason="replaced")
+    started = addresses.start_change(request, session, email=email)
+    return challenge_response(request, started.challenge, secret=started.secret)
+
+
+def _finish_change_of_address(request: AnyRequest, challenge: OTPChallenge, *, code: str) -> Response:
+    session = _asking_session(request, challenge)
+    otp.verify(challenge, code, request=request)
+    user = addresses.change(request, session, challenge)
+    return _without_challenge(request, _present_session_response(request, session, user))
 
 
 # --- going away --------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from django.utils import timezone
 from django_secure_auth.apikeys import services as apikeys
 from django_secure_auth.audit import seals
 from django_secure_auth.conf import conf
+from django_secure_auth.links import services as links
 from django_secure_auth.otp import services as otp
-from django_secure_auth.recovery import services as recovery
 from django_secure_auth.sessions import services as sessions
 
 KEEP_DAYS = 30
@@ -34,7 +34,7 @@ def purge(older_than_days: int = KEEP_DAYS) -> dict[str, int]:
     return {
         "sessions": sessions.purge(before=before),
         "challenges and devices": otp.purge(before=before),
-        "reset links": recovery.purge(before=before),
+        "mailed links": links.purge(before=before),
         "API keys": apikeys.purge(before=before),
         "security events": seals.expire(before=now - conf.AUDIT_RETENTION),
     }

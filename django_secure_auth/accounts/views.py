@@ -24,6 +24,8 @@ from django_secure_auth.accounts.serializers import (
     ApproveInBodySerializer,
     ApproveSerializer,
     ChallengeInBodySerializer,
+    EmailChangeSerializer,
+    LinkSerializer,
     LoginInBodySerializer,
     LoginSerializer,
     NothingSerializer,
@@ -38,6 +40,7 @@ from django_secure_auth.accounts.serializers import (
     registration_serializer,
     session_row,
 )
+from django_secure_auth.addresses import services as addresses
 from django_secure_auth.apikeys.models import APIKey, APIKeyQuerySet
 from django_secure_auth.apikeys.serializers import APIKeySerializer
 from django_secure_auth.apikeys.services import change_key, create_key, revoke, rotate
@@ -280,6 +283,23 @@ class PasswordResetConfirmView(AuthView):
         if not cookies.wants_tokens_in_body(request):
             cookies.clear(response, "access", "refresh", "challenge")  # of sessions that are over now
         return response
+
+
+class EmailChangeView(SignedInView):
+    permission_classes = [IsAuthenticated, RecentlyAuthenticated]
+
+    def post(self, request: Request) -> Response:
+        data = self.read(EmailChangeSerializer).validated_data
+        return services.change_address(request, _caller(request)[1], email=data["new_email"])
+
+
+class EmailUndoView(AuthView):
+    secure_auth_open = "for the holder of a mailed link"
+
+    def post(self, request: Request) -> Response:
+        data = self.read(LinkSerializer).validated_data
+        addresses.undo_change(request, uid=data["uid"], token=data["token"])
+        return Response(status=204)
 
 
 class MeView(SignedInView):

@@ -52,10 +52,13 @@ PASSWORD_CHANGED = Event("authn_password_change", Kind.AUTH_SUCCESS, "A password
 PASSWORD_CHANGE_FAIL = Event("authn_password_change_fail", Kind.AUTH_FAILURE, "A change of a password was refused")
 REGISTERED = Event("user_created", Kind.AUTH_SUCCESS, "Somebody has registered and proven the address")
 REGISTER_FAIL = Event("user_create_fail", Kind.AUTH_FAILURE, "A registration was refused")
-RESET_REQUESTED = Event("authn_password_reset_requested", Kind.AUTH_SUCCESS, "A link to reset a password was asked for")
-RESET_UNDELIVERED = Event(
-    "authn_password_reset_undelivered", Kind.SUSPICIOUS_REQUEST, "A link to reset a password could not be mailed"
+EMAIL_CHANGED = Event("user_email_changed", Kind.AUTH_SUCCESS, "The address of an account was changed")
+EMAIL_CHANGE_UNDONE = Event(
+    "user_email_change_undone", Kind.SUSPICIOUS_REQUEST, "A change of address was undone by its owner"
 )
+LINK_FAIL = Event("authn_link_fail", Kind.AUTH_FAILURE, "A mailed link was refused")
+RESET_REQUESTED = Event("authn_password_reset_requested", Kind.AUTH_SUCCESS, "A link to reset a password was asked for")
+LINK_UNDELIVERED = Event("authn_link_undelivered", Kind.SUSPICIOUS_REQUEST, "A link could not be mailed")
 RESET_FAIL = Event("authn_password_reset_fail", Kind.AUTH_FAILURE, "A link to reset a password was refused")
 PASSWORD_RESET = Event("authn_password_reset", Kind.AUTH_SUCCESS, "A password was reset by a mailed link")
 LOGIN_FAIL = Event("authn_login_fail", Kind.AUTH_FAILURE, "Sign-in refused")

@@ -8,9 +8,9 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
+import django_secure_auth.links.models
 import django_secure_auth.otp.models
 import django_secure_auth.rbac.models
-import django_secure_auth.recovery.models
 import django_secure_auth.sessions.models
 
 
@@ -72,16 +72,21 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="PasswordReset",
+            name="MailedLink",
             fields=[
                 ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("purpose", models.CharField(editable=False, max_length=32)),
                 ("email", models.CharField(editable=False, max_length=254)),
                 ("bound_to", models.CharField(blank=True, editable=False, max_length=32)),
                 (
-                    "nonce",
-                    models.CharField(
-                        default=django_secure_auth.recovery.models.new_nonce, editable=False, max_length=32
+                    "payload",
+                    models.JSONField(
+                        default=dict, editable=False, encoder=django.core.serializers.json.DjangoJSONEncoder
                     ),
+                ),
+                (
+                    "nonce",
+                    models.CharField(default=django_secure_auth.links.models.new_nonce, editable=False, max_length=32),
                 ),
                 ("key_id", models.CharField(editable=False, max_length=64)),
                 ("language", models.CharField(blank=True, editable=False, max_length=35)),
@@ -98,14 +103,14 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         null=True,
                         on_delete=django.db.models.deletion.CASCADE,
-                        related_name="secure_auth_resets",
+                        related_name="secure_auth_links",
                         to=settings.AUTH_USER_MODEL,
                     ),
                 ),
             ],
             options={
                 "ordering": ("-created_at",),
-                "indexes": [models.Index(fields=["expires_at"], name="secure_auth_reset_expiry")],
+                "indexes": [models.Index(fields=["expires_at"], name="secure_auth_link_expiry")],
             },
         ),
         migrations.CreateModel(

@@ -28,8 +28,9 @@ PURPOSES = {
     "admin": _("sign in to the administration"),
     "reauthenticate": _("confirm that it is you"),
     "register": _("open an account"),
+    "email_change": _("use this address for your account"),
 }
-PROVES_ADDRESS = frozenset({"register"})
+PROVES_ADDRESS = frozenset({"register", "email_change"})
 """For these an address is to be proven that must not be an account's yet. Whoever has it is told by the mail alone."""
 """What a code is good for, in the words of its mail."""
 

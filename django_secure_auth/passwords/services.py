@@ -265,6 +265,12 @@ def judge_new_password(password: str, user: Any, *, old: str = "", field: str = 
         raise PasswordRejected(errors={field: wrong})
 
 
+def scramble_password(user: AbstractBaseUser) -> None:
+    """Store a password that nobody knows, whatever there is now: the owner chooses one by a mailed link."""
+    user.set_password(secrets.token_urlsafe(32))
+    user.save(update_fields=["password"])
+
+
 def replace_password(user: AbstractBaseUser, password: str) -> None:
     """Store another password in the place of the one that `user` was loaded with.
 

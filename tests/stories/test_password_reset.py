@@ -14,8 +14,8 @@ from django.test.utils import CaptureQueriesContext
 
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.conf import conf
+from django_secure_auth.links.models import MailedLink
 from django_secure_auth.otp.models import OTPBudget, TrustedDevice
-from django_secure_auth.recovery.models import PasswordReset
 from django_secure_auth.recovery.tasks import send_reset
 from django_secure_auth.sessions.models import Session
 from tests.browser import PASSWORD, Browser, Clock, change_user, code_of, is_signed_in, make_user, named
@@ -84,7 +84,7 @@ def test_the_same_answer_and_the_same_work_for_an_unknown_address(ana: Any) -> N
         assert (answer.status_code, answer.content) == (202, b'{"status":"accepted"}')
     assert traces[0] == traces[1]
     assert [message.to for message in mail.outbox] == [[ANA], [ANA]]
-    assert PasswordReset.objects.get(email="nobody@example.com").closed_reason == "no_account"
+    assert MailedLink.objects.get(email="nobody@example.com").closed_reason == "no_account"
 
 
 def test_the_mail_goes_to_the_address_of_the_account(browser: Browser, ana: Any) -> None:
@@ -181,7 +181,7 @@ def test_nothing_secret_is_stored_or_logged(browser: Browser, ana: Any, caplog: 
     ask(browser)
     token = link()["token"]
     confirm(browser)
-    rows = [str(vars(row)) for row in (*PasswordReset.objects.all(), *SecurityEvent.objects.all())]
+    rows = [str(vars(row)) for row in (*MailedLink.objects.all(), *SecurityEvent.objects.all())]
     assert token not in "".join(rows) + caplog.text
 
 
@@ -189,7 +189,7 @@ def test_without_a_base_url_no_link_is_made(browser: Browser, ana: Any, configur
     configure(BASE_URL=None)
     answer = ask(browser)
     assert (answer.status_code, code_of(answer)) == (503, "delivery_unavailable")
-    assert not PasswordReset.objects.exists()
+    assert not MailedLink.objects.exists()
 
 
 def test_a_host_header_does_not_lead_the_link_elsewhere(browser: Browser, ana: Any, settings: Any) -> None:
@@ -201,10 +201,10 @@ def test_a_host_header_does_not_lead_the_link_elsewhere(browser: Browser, ana: A
 
 def test_sent_twice_it_is_one_mail_and_one_link(browser: Browser, ana: Any) -> None:
     ask(browser)
-    reset = PasswordReset.objects.get()
+    reset = MailedLink.objects.get()
     send_reset(str(reset.pk))
     assert len(mail.outbox) == 1
-    PasswordReset.objects.update(mailed_at=None)  # the worker died before it noted that
+    MailedLink.objects.update(mailed_at=None)  # the worker died before it noted that
     send_reset(str(reset.pk))
     assert mail.outbox[0].body == mail.outbox[1].body
 

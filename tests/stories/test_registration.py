@@ -11,10 +11,10 @@ from django.core import mail
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from django_secure_auth.addresses.models import AddressClaim
 from django_secure_auth.otp.models import OTPChallenge, TrustedDevice
 from django_secure_auth.otp.policy import code_of as derived_code
 from django_secure_auth.passwords.services import find_account
-from django_secure_auth.registration.models import AddressClaim
 from tests.browser import PASSWORD, Browser, code_of, is_signed_in, last_code, make_user, named, wrong_code
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -167,7 +167,7 @@ def test_registration_can_be_closed(browser: Browser, configure: Configure) -> N
 
 
 def test_a_project_may_refuse_addresses(browser: Browser, configure: Configure) -> None:
-    configure(REGISTRATION_POLICY=lambda address: None if address.endswith("@example.com") else "Not one of us.")
+    configure(ADDRESS_POLICY=lambda address: None if address.endswith("@example.com") else "Not one of us.")
     answer = register(browser, "eve@throwaway.example")
     assert (answer.status_code, code_of(answer)) == (422, "policy_rejected")
     assert answer.json()["errors"] == {"email": ["Not one of us."]}
