@@ -33,6 +33,7 @@ from django_secure_auth.headers.policy import changes_of
 from django_secure_auth.kit.keys import is_weak_secret
 from django_secure_auth.mail import uses_celery
 from django_secure_auth.ownership.policy import rule_of
+from django_secure_auth.passwords.checks import find_weak_rules
 from django_secure_auth.ratelimit.backends import AtomicDatabaseCache
 from django_secure_auth.ratelimit.checks import find_dangerous_limits, find_dangerous_policies
 from django_secure_auth.rbac.backends import RoleBackend
@@ -330,4 +331,5 @@ run_checks: tuple[tuple[Callable[..., list[CheckMessage]], bool], ...] = (
     (check_limits := _if_settings_hold(find_dangerous_limits), False),
     (check_limit_policies := _if_settings_hold(find_dangerous_policies), True),
     (check_checklist := _if_settings_hold(find_checklist), True),
+    (check_password_rules := _if_settings_hold(find_weak_rules), True),
 )

@@ -12,6 +12,7 @@ import environ
 from corsheaders.defaults import default_headers
 
 from django_secure_auth.kit.json_log import logging_preset
+from django_secure_auth.passwords import presets
 from testproject.environment import key_pairs, refuse_incomplete
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,14 +145,8 @@ CELERY_BEAT_SCHEDULE = {
     "purge": {"task": "django_secure_auth.tasks.purge", "schedule": timedelta(days=1)},
 }
 
-PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
-    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
-]
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-]
+PASSWORD_HASHERS = presets.PASSWORD_HASHERS
+AUTH_PASSWORD_VALIDATORS = presets.AUTH_PASSWORD_VALIDATORS
 
 # Pages of other origins that may call the API with their visitors' cookies. Our cookies are SameSite: an origin of
 # another site gets none, a sibling sub-domain does.

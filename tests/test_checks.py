@@ -26,6 +26,7 @@ from django_secure_auth.checks import (
     check_loosened,
     check_other_sites,
     check_owners,
+    check_password_rules,
     check_production,
     check_routes,
     check_settings,
@@ -116,6 +117,7 @@ def test_all_of_them_are_registered_and_those_of_production_wait_for_deploy() ->
         check_loosened: True,
         check_limits: False,
         check_limit_policies: True,
+        check_password_rules: True,
     }
     always: set[Any] = set(registry.registry.get_checks())
     deploying: set[Any] = set(registry.registry.get_checks(include_deployment_checks=True))

@@ -192,6 +192,16 @@ def test_further_fields_are_those_of_the_setting(browser: Browser, configure: Co
     assert model._default_manager.get().first_name == "Ana"
 
 
+def test_a_name_may_be_chosen_where_the_setting_names_it(browser: Browser, configure: Configure) -> None:
+    model: Any = get_user_model()
+    if model.USERNAME_FIELD == model.get_email_field_name():
+        return
+    configure(REGISTRATION_FIELDS=[model.USERNAME_FIELD])
+    assert register(browser, **{model.USERNAME_FIELD: "ana"}).status_code == 202
+    assert verify(browser).status_code == 200
+    assert model._default_manager.get().get_username() == "ana"
+
+
 def test_registrations_are_limited_for_an_address(browser: Browser, configure: Configure) -> None:
     configure(RATE_LIMITS={"register": "2/h"})
     statuses = [register(browser, f"u{number}@example.com").status_code for number in range(3)]

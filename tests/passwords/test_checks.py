@@ -1,0 +1,34 @@
+"""Rules for new passwords that let too much pass, or forbid what helps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.test import override_settings
+
+from django_secure_auth.passwords import presets
+from django_secure_auth.passwords.checks import find_weak_rules
+
+OURS = "django_secure_auth.passwords.validators"
+COMMON = {"NAME": f"{OURS}.CommonPasswordValidator"}
+LONG = {"NAME": f"{OURS}.LengthValidator", "OPTIONS": {"min_length": 30}}
+
+
+def _found(*entries: dict[str, Any]) -> list[str]:
+    with override_settings(AUTH_PASSWORD_VALIDATORS=list(entries)):
+        return [str(one.id) for one in find_weak_rules()]
+
+
+def test_w080_a_length_that_leaves_no_common_password() -> None:
+    assert _found(LONG, COMMON) == ["secure_auth.W080"]
+    assert _found(LONG) == []
+    assert _found(COMMON) == []
+
+
+def test_w081_a_rule_of_composition() -> None:
+    assert _found({"NAME": f"{OURS}.CompositionValidator"}) == ["secure_auth.W081"]
+
+
+def test_the_preset_and_no_rules_at_all_are_another_checks() -> None:
+    assert _found(*presets.AUTH_PASSWORD_VALIDATORS) == []
+    assert _found() == []

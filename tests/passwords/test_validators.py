@@ -1,0 +1,142 @@
+"""What a new password may not be, and that every refusal says why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import check_password, identify_hasher, make_password
+from django.contrib.auth.password_validation import (
+    get_password_validators,
+    password_validators_help_texts,
+    validate_password,
+)
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.test import override_settings
+
+from django_secure_auth.passwords import presets
+from django_secure_auth.passwords.validators import (
+    CommonPasswordValidator,
+    CompositionValidator,
+    LengthValidator,
+    OwnWordsValidator,
+    common_passwords_from,
+)
+
+PRESET = get_password_validators(presets.AUTH_PASSWORD_VALIDATORS)
+
+
+def refusals(password: str, user: Any = None) -> list[str]:
+    try:
+        validate_password(password, user, PRESET)
+    except ValidationError as error:
+        return [one.code for one in error.error_list]
+    return []
+
+
+def somebody(**values: Any) -> Any:
+    model = get_user_model()
+    return model(**{model.get_email_field_name(): "ana.horvat@example.com", **values})
+
+
+@pytest.mark.control("ASVS-6.2.1", "ASVS-6.2.5", "ASVS-6.2.9")
+@pytest.mark.parametrize(
+    "password", ["correct horse battery staple", "пароль из многих слов", "🐎🔋🖇" * 5, "a" * 11 + " "]
+)
+def test_length_is_what_counts(password: str) -> None:
+    assert refusals(password) == []
+
+
+def test_length_is_counted_in_code_points_of_one_form() -> None:
+    eleven = "u\u0308" * 11  # twenty-two as typed by some, eleven letters
+    assert refusals(eleven) == ["password_too_short"]
+    assert refusals("u\u0308" * 12) == []
+    assert refusals("🐎" * 11) == ["password_too_short"]  # 44 bytes
+    with pytest.raises(ImproperlyConfigured, match="at least 8"):
+        LengthValidator(min_length=7)
+
+
+@pytest.mark.control("ASVS-6.2.4")
+@pytest.mark.parametrize(
+    "password", ["qwerty123456", "Q1W2E3R4T5Y6", "password1234", "123456789987654321", " qwerty123456 "]
+)
+def test_a_common_one_is_refused_whatever_its_case(password: str) -> None:
+    assert "password_too_common" in refusals(password)
+
+
+def test_django_s_own_list_is_part_of_it() -> None:
+    with pytest.raises(ValidationError):
+        CommonPasswordValidator().validate("letmein")
+
+
+@pytest.mark.parametrize("length", [8, 12, 15])
+def test_enough_common_passwords_are_left_under_the_length_rule(length: int) -> None:
+    assert common_passwords_from(length) >= 3000
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "ana.horvat@example.com",
+        "Ana-Horvat-1234",
+        "AnaHorvat2026!",
+        "example.com 123",
+        "django-secure-auth!",
+        "Štefanija-1990",
+    ],
+)
+def test_the_own_words_are_no_password(password: str) -> None:
+    user = somebody()
+    user.first_name = "Štefanija"
+    assert refusals(password, user) == ["password_too_similar"]
+
+
+def test_such_a_word_within_a_long_one_is_none() -> None:
+    assert refusals("ana.horvat rides a purple bicycle", somebody()) == []
+    assert refusals("correct horse battery staple", None) == []
+    with pytest.raises(ValidationError):
+        OwnWordsValidator(words=["Acme Rockets"]).validate("acme-rockets-1")
+
+
+@pytest.mark.parametrize(
+    ("password", "missing"),
+    [
+        ("Password1!", ""),
+        ("password1!", "capital"),
+        ("PASSWORD1!", "small"),
+        ("Password!", "digit"),
+        ("Password1", "special"),
+    ],
+)
+def test_an_older_rule_can_be_kept(password: str, missing: str) -> None:
+    rule = CompositionValidator()
+    if not missing:
+        rule.validate(password)
+        return
+    with pytest.raises(ValidationError, match=missing):
+        rule.validate(password)
+
+
+def test_a_rule_of_nothing_is_a_mistake() -> None:
+    for kinds in ([], ["vowel"]):
+        with pytest.raises(ImproperlyConfigured):
+            CompositionValidator(kinds)
+
+
+def test_every_rule_tells_what_it_wants() -> None:
+    assert len(password_validators_help_texts(PRESET)) == len(PRESET)
+    assert "capital" in CompositionValidator().get_help_text()
+
+
+def test_the_hasher_has_the_parameters_of_the_standard_and_renews_others() -> None:
+    django_s = "django.contrib.auth.hashers.Argon2PasswordHasher"
+    with override_settings(PASSWORD_HASHERS=[django_s]):
+        old = make_password("correct horse battery staple")
+    with override_settings(PASSWORD_HASHERS=presets.PASSWORD_HASHERS):
+        new = make_password("correct horse battery staple")
+        assert "argon2id" in new
+        assert "m=47104,t=1,p=1" in new
+        assert check_password("correct horse battery staple", old)
+        assert identify_hasher(old).must_update(old)
+        assert not identify_hasher(new).must_update(new)
