@@ -29,7 +29,8 @@ fuzz = settings(deadline=None, suppress_health_check=QUIET)
 
 ENDPOINTS = (
     "csrf", "login", "otp-approve", "otp-resend", "refresh", "logout", "me", "session-list", "session-detail", "jwks",
-    "apikey-list", "apikey-detail", "apikey-rotate",
+    "apikey-list", "apikey-detail", "apikey-rotate", "register", "register-verify", "password-reset",
+    "password-reset-confirm", "password-change", "reauthenticate", "email-change", "email-undo",
 )  # fmt: skip
 WITH_ID = {"session-detail", "apikey-detail", "apikey-rotate"}
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "get")
@@ -39,6 +40,7 @@ CODES = {
     "token_expired", "session_inactive", "session_revoked", "refresh_reused", "otp_invalid", "challenge_invalid",
     "csrf_failed", "cross_site_request", "permission_denied", "step_up_required", "not_found", "policy_rejected",
     "method_not_allowed", "not_acceptable", "too_large", "unsupported_media_type", "rate_limited", "api_key_invalid",
+    "password_rejected", "reset_invalid",
 }  # fmt: skip
 
 # Latin-1 is what a header can carry; a server refuses line breaks before they reach Django.
@@ -51,7 +53,8 @@ json_values = st.recursive(
 field_names = st.sampled_from(
     [
         "email", "password", "remember_me", "otp_code", "first_name", "is_staff", "refresh_token", "challenge_token",
-        "name", "scopes", "expires_at", "rate_limit", "allowed_networks",
+        "name", "scopes", "expires_at", "rate_limit", "allowed_networks", "new_email", "uid", "token", "new_password",
+        "current_password",
     ]
 ) | st.text(max_size=12)  # fmt: skip
 objects = st.dictionaries(field_names, json_values, max_size=5)
@@ -61,7 +64,10 @@ strange = st.sampled_from(
         b'{"email":"\\ud800"}',
         b'{"password":NaN}', b'{"otp_code":1e999}', b"[" * 5000, b'{"a":' * 3000, b"\xff\xfe{}", b"\xef\xbb\xbf{}",
         b'{"email":"a@b.c","password":"' + b"x" * 20_000 + b'"}', b"--x--", b"a=1&b=2", b'{"email":"\xed\xa0\x80"}',
-        b'{"email": "a@b.c", "password": "x"}', b'{"otp_code": "123456"}', b'{"otp_code": "\xef\xbc\x91"}',
+        b'{"email": "a@example.com", "password": "x"}', b'{"uid": "\\ud800", "token": "", "new_password": "x"}',
+        b'{"email": "a@example.com", "password": "correct horse battery \\u0000"}',
+        b'{"new_email": "a@\\u202eb.example"}',
+        b'{"otp_code": "123456"}', b'{"otp_code": "\xef\xbc\x91"}',
     ]
 )  # fmt: skip
 bodies = st.binary(max_size=200) | strange | objects.map(lambda value: json.dumps(value).encode())

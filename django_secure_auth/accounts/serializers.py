@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -123,11 +123,12 @@ def identity_fields(model: Any) -> frozenset[str]:
 
 def profile_fields() -> tuple[str, ...]:
     """Return the fields of `PROFILE_FIELDS` that the user model has; relations and identities are no profile."""
-    return _plain_fields(conf.PROFILE_FIELDS, hidden=identity_fields(get_user_model()))
+    return _plain_fields(conf.PROFILE_FIELDS)
 
 
-def _plain_fields(names: Iterable[str], *, hidden: Collection[str]) -> tuple[str, ...]:
+def _plain_fields(names: Iterable[str]) -> tuple[str, ...]:
     model = get_user_model()
+    hidden = identity_fields(model)
 
     def is_plain(name: str) -> bool:
         try:
@@ -159,8 +160,7 @@ class _ProfileSerializer(StrictModelSerializer[Any]):
 def registration_serializer() -> type[serializers.Serializer[Any]]:
     """Return the serializer of `register/`: address, password, and `REGISTRATION_FIELDS` as the user model has them."""
     model = get_user_model()
-    # A name to sign in with elsewhere may be chosen here, once.
-    names = _plain_fields(conf.REGISTRATION_FIELDS, hidden=identity_fields(model) - {model.USERNAME_FIELD})
+    names = _plain_fields(conf.REGISTRATION_FIELDS)
     meta = type("Meta", (), {"model": model, "fields": ("email", "password", *names)})
     members = {
         "email": AddressField(),

@@ -7,6 +7,7 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
+from django_secure_auth.addresses import services as addresses
 from django_secure_auth.apikeys import services as apikeys
 from django_secure_auth.audit import seals
 from django_secure_auth.conf import conf
@@ -35,6 +36,7 @@ def purge(older_than_days: int = KEEP_DAYS) -> dict[str, int]:
         "sessions": sessions.purge(before=before),
         "challenges and devices": otp.purge(before=before),
         "mailed links": links.purge(before=before),
+        "claims of addresses": addresses.purge(before=before),
         "API keys": apikeys.purge(before=before),
         "security events": seals.expire(before=now - conf.AUDIT_RETENTION),
     }

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from django.db import models
-
-from django_secure_auth.kit.identifiers import MAX_IDENTIFIER
+from django.utils import timezone
 
 
 class AddressClaim(models.Model):
     """A lock with a unique key: user models need not have a unique address, and of two at once one must lose.
 
-    The row is inserted and deleted in the transaction that makes the account, so that no committed row is ever left.
+    The key is a hash of the address; whoever updates the row holds it until the end of the transaction. It stays until
+    a purge.
     """
 
-    address = models.CharField(max_length=MAX_IDENTIFIER, primary_key=True, editable=False)
+    key = models.CharField(max_length=64, primary_key=True, editable=False)
+    taken_at = models.DateTimeField(default=timezone.now, editable=False)
 
     def __str__(self) -> str:
-        return self.address
+        return f"claim {self.key[:8]}"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, router, transaction
+from django.utils import timezone
 
 from django_secure_auth.addresses.models import AddressClaim
 from django_secure_auth.addresses.tasks import UNDO, send_undo
@@ -40,16 +43,23 @@ def claimed(address: str) -> Iterator[None]:
     Raises ChallengeInvalid when it is somebody's by then.
     """
     using = router.db_for_write(AddressClaim)
+    claims = AddressClaim.objects.using(using)
+    key = hashlib.sha256(canonical_identifier(address).encode()).hexdigest()
+    claims.get_or_create(key=key)  # committed: a row of a moment ago, inserted by several at once, makes a deadlock
     try:
         with transaction.atomic(using=using):
-            claim = AddressClaim(address=canonical_identifier(address))
-            claim.save(force_insert=True)
+            # A write, so that whoever comes second waits here on every database, and reads what the first has made.
+            claims.filter(pk=key).update(taken_at=timezone.now())
             if find_account(address) is not None:
                 raise ChallengeInvalid
             yield
-            claim.delete()
     except IntegrityError:  # a unique column of the user model has known it, or knows another field of the project's
         raise ChallengeInvalid from None
+
+
+def purge(*, before: datetime) -> int:
+    """Delete claims that were taken before a moment. Returns how many."""
+    return AddressClaim.objects.filter(taken_at__lt=before)._raw_delete(router.db_for_write(AddressClaim))
 
 
 def _refuse_by_policy(address: str, request: AnyRequest) -> None:

@@ -116,7 +116,8 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="AddressClaim",
             fields=[
-                ("address", models.CharField(editable=False, max_length=254, primary_key=True, serialize=False)),
+                ("key", models.CharField(editable=False, max_length=64, primary_key=True, serialize=False)),
+                ("taken_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
         ),
         migrations.CreateModel(

@@ -95,6 +95,8 @@ def test_the_own_words_are_no_password(password: str) -> None:
 def test_such_a_word_within_a_long_one_is_none() -> None:
     assert refusals("ana.horvat rides a purple bicycle", somebody()) == []
     assert refusals("correct horse battery staple", None) == []
+    with override_settings(DJANGO_SECURE_AUTH={"PROFILE_FIELDS": ["date_joined"]}):  # no text
+        assert refusals("correct horse battery staple", somebody()) == []
     with pytest.raises(ValidationError):
         OwnWordsValidator(words=["Acme Rockets"]).validate("acme-rockets-1")
 

@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core import mail
 
+from django_secure_auth.links import services as links
 from django_secure_auth.links.models import MailedLink
 from django_secure_auth.mail import address_of
 from django_secure_auth.sessions.models import Session
@@ -190,6 +191,14 @@ def test_an_address_that_is_somebodys_by_now_is_not_taken_from_them(signed_in: B
     make_user(OLD)
     assert code_of(undo(Browser())) == "reset_invalid"
     assert MailedLink.objects.open().exists()
+
+
+def test_of_two_undoings_one_comes_through(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    change(signed_in)
+    given = undo_link()
+    monkeypatch.setattr(links, "use", lambda link: False)
+    assert code_of(undo(Browser(), **given)) == "reset_invalid"
+    assert address() == NEW
 
 
 def test_noise_is_refused(browser: Browser) -> None:

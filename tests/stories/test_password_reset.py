@@ -14,8 +14,11 @@ from django.test.utils import CaptureQueriesContext
 
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.conf import conf
+from django_secure_auth.exceptions import InvalidCredentials
+from django_secure_auth.links import services as links
 from django_secure_auth.links.models import MailedLink
 from django_secure_auth.otp.models import OTPBudget, TrustedDevice
+from django_secure_auth.recovery import services
 from django_secure_auth.recovery.tasks import send_reset
 from django_secure_auth.sessions.models import Session
 from tests.browser import PASSWORD, Browser, Clock, change_user, code_of, is_signed_in, make_user, named
@@ -197,6 +200,33 @@ def test_a_host_header_does_not_lead_the_link_elsewhere(browser: Browser, ana: A
     browser.post("password-reset", {"email": ANA}, headers={"X-Forwarded-Host": "evil.example"})
     assert "evil" not in str(mail.outbox[-1].body)
     assert link()
+
+
+@pytest.mark.parametrize("lost", ["the link", "the password"])
+def test_of_two_with_one_link_one_comes_through(
+    browser: Browser, ana: Any, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    ask(browser)
+    given = link()
+
+    def changed(*_: Any) -> None:
+        raise InvalidCredentials
+
+    if lost == "the link":
+        monkeypatch.setattr(links, "use", lambda link: False)
+    else:
+        monkeypatch.setattr(services, "replace_password", changed)
+    assert code_of(confirm(browser, **given)) == "reset_invalid"
+    assert MailedLink.objects.open().exists()  # rolled back with the rest
+
+
+def test_an_app_without_cookies_gets_none(browser: Browser, ana: Any, configure: Configure) -> None:
+    configure(ALLOW_TOKEN_IN_BODY=True, BASE_URL="https://app.example")
+    ask(browser)
+    body = {**link(), "new_password": NEW}
+    answer = browser.post("password-reset-confirm", body, headers={"X-Token-Transport": "body"}, csrf=False)
+    assert answer.status_code == 204
+    assert not answer.cookies
 
 
 def test_sent_twice_it_is_one_mail_and_one_link(browser: Browser, ana: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
+from django_secure_auth.accounts import services
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import end_session
 from tests.browser import PASSWORD, Browser, Clock, code_of, is_signed_in, last_code, make_user, named, session_of, url
@@ -123,6 +124,32 @@ def test_a_bearer_token_proves_without_cookies(signed_in: Browser) -> None:
     assert answer.status_code == 200
     assert not answer.cookies
     assert answer.json()["access_expires_at"]
+
+
+def test_a_session_that_ends_in_this_very_moment_is_not_raised(
+    signed_in: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = services.prove_password
+
+    def meanwhile(*args: Any, **how: Any) -> Any:
+        session = Session.objects.get()
+        end_session(session.pk, user_id=session.user_id, reason="sign_out")
+        return real(*args, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(services, "prove_password", meanwhile)
+        assert code_of(prove(signed_in)) == "session_revoked"
+    signed_in.sign_in()
+    monkeypatch.setattr(services, "prove_again", lambda *_, **__: False)
+    assert code_of(prove(signed_in)) == "session_revoked"
+
+
+def test_an_account_that_goes_in_this_very_moment_is_no_defect(
+    signed_in: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model: Any = get_user_model()
+    monkeypatch.setattr(model._base_manager.__class__, "using", lambda self, alias: self.none())
+    assert code_of(prove(signed_in)) == "session_revoked"
 
 
 def test_strangers_and_other_sites_are_refused(browser: Browser, signed_in: Browser) -> None:
