@@ -74,10 +74,10 @@ class Setting(Generic[T]):
         return merged
 
 
-class LimitsSetting(Setting[dict[str, str]]):
+class MergedSetting(Setting[dict[str, T]]):
     """A project names only the entries that it changes; the others keep their default."""
 
-    def merge(self, value: dict[str, str]) -> dict[str, str]:
+    def merge(self, value: dict[str, T]) -> dict[str, T]:
         return {**self.default, **value}
 
 
@@ -175,6 +175,15 @@ def _a_policy(value: Any) -> Complaint:
     if callable(value) or value in ("new_device", "always", "never"):
         return None
     return "must be 'new_device', 'always', 'never' or a callable (user, request) -> bool."
+
+
+def _notices(value: Any) -> Complaint:
+    if not isinstance(value, dict):
+        return "must be a dict of switches."
+    unknown = sorted(map(str, value.keys() - DEFAULT_NOTICES.keys()))
+    if unknown:
+        return f"has no notice {', '.join(unknown)}; the notices are {', '.join(DEFAULT_NOTICES)}."
+    return None if all(isinstance(one, bool) for one in value.values()) else "must say True or False for each."
 
 
 def _a_callable_or_none(value: Any) -> Complaint:
@@ -356,6 +365,9 @@ DEFAULT_RATE_LIMITS: dict[str, str] = {
     "password_reset": "3/h",
     "password_reset_address": "60/h",
 }
+DEFAULT_NOTICES: dict[str, bool] = dict.fromkeys(
+    ("new_device", "password_changed", "reset_used", "api_key_created", "wrong_codes", "role_granted"), True
+)
 # What guards a secret is closed without its counters; what guards the load is open. Beside the limits above those of
 # API keys, and of the views that say nothing of their own.
 DEFAULT_WHEN_AWAY: dict[str, str] = {
@@ -467,11 +479,11 @@ class Conf:
     )
     MAIL_FROM = Setting[str | None](None, judge=_a_text_or_none, text="Sender; None is DEFAULT_FROM_EMAIL.")
     # limits
-    RATE_LIMITS = LimitsSetting(
+    RATE_LIMITS = MergedSetting(
         DEFAULT_RATE_LIMITS, judge=_rates, text="Limits by name, such as `{'login_account': '10/15m, 50/d'}`."
     )
     RATE_LIMIT_CACHE = Setting("default", judge=_a_text, text="Alias of the cache that counts attempts.")
-    RATE_LIMIT_WHEN_AWAY = LimitsSetting(
+    RATE_LIMIT_WHEN_AWAY = MergedSetting(
         DEFAULT_WHEN_AWAY,
         judge=_when_away,
         text="What a limit does while its cache is away, by name: 'open' lets everybody pass, 'closed' nobody (503). "
@@ -519,6 +531,21 @@ class Conf:
         judge=_a_link_path,
         text="Your page behind `BASE_URL` that asks whether to undo a change of address and sends it to `email/undo/`.",
     )
+    NOTICES = MergedSetting(
+        DEFAULT_NOTICES,
+        judge=_notices,
+        text="What users are told by mail, by kind: `{'new_device': False}` takes one out.",
+    )
+    NOT_ME_TTL = Setting(
+        timedelta(hours=72),
+        judge=_a_duration(timedelta(hours=1), 30 * _DAY),
+        text="How long the link of a notice, by which its reader says that it was somebody else, works.",
+    )
+    NOT_ME_PATH = Setting(
+        "/not-me/#uid={uid}&token={token}",
+        judge=_a_link_path,
+        text="Your page behind `BASE_URL` that asks whether it was somebody else and sends that to `not-me/`.",
+    )
     API_KEY_PREFIX = Setting(
         "dsa", judge=_a_key_word, text="First part of new API keys, by which secret scanners find them."
     )
@@ -551,7 +578,7 @@ class Conf:
         "`secure_auth_routes` shows them.",
     )
     # headers
-    PERMISSIONS_POLICY = LimitsSetting(
+    PERMISSIONS_POLICY = MergedSetting(
         DEFAULT_PERMISSIONS,
         judge=complaint_about,
         text="Allow-lists of Permissions-Policy by feature, as the header writes them: `{'camera': '(self)'}`.",

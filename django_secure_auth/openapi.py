@@ -802,6 +802,16 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             refusals=(exceptions.PolicyRejected, exceptions.RateLimited, exceptions.DeliveryUnavailable),
             examples=(_ASKED,),
         ),
+        (views.NotMeView, "post"): Operation(
+            "auth_not_me",
+            "Say that it was somebody else",
+            "With what the link of a notice holds, once. All sessions end, and a reset of the password comes next.",
+            {204: None},
+            body=bodies.LinkSerializer,
+            security=(_CSRF,),
+            refusals=(exceptions.ResetInvalid,),
+            takes_tokens=True,
+        ),
         (views.EmailUndoView, "post"): Operation(
             "auth_email_undo",
             "Undo a change of address",

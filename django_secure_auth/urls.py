@@ -21,6 +21,7 @@ urlpatterns = [
     path("password/reset/confirm/", views.PasswordResetConfirmView.as_view(), name="password-reset-confirm"),
     path("email/change/", views.EmailChangeView.as_view(), name="email-change"),
     path("email/undo/", views.EmailUndoView.as_view(), name="email-undo"),
+    path("not-me/", views.NotMeView.as_view(), name="not-me"),
     path("me/", views.MeView.as_view(), name="me"),
     path("sessions/", views.SessionListView.as_view(), name="session-list"),
     path("sessions/<uuid:session_id>/", views.SessionDetailView.as_view(), name="session-detail"),

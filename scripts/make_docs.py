@@ -71,6 +71,7 @@ KINDS = {
     "_a_path_or_none": "path, or None",
     "_security_txt": "dict of fields with `contact` and `expires`, or None",
     "_a_link_path": "path with `{uid}` and `{token}`",
+    "_notices": "dict of switches",
     "_a_callable_or_none": "callable, or None",
     "_profile_fields": "list of field names; no credential, no privilege",
     "_signing_keys": "list of keys, the first of which can sign, or None",

@@ -42,6 +42,7 @@ FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "register-verify": {"otp_code": texts},
     "password-reset": {"email": addresses | json_values},
     "password-reset-confirm": {"uid": texts | st.uuids().map(str), "token": texts, "new_password": passwords},
+    "not-me": {"uid": texts | st.uuids().map(str), "token": texts},
     "email-undo": {"uid": texts | st.uuids().map(str), "token": texts},
     "email-change": {"new_email": addresses | json_values},
     "password-change": {"current_password": passwords, "new_password": passwords},

@@ -218,6 +218,7 @@ ROWS: dict[Key, dict[str, int]] = {
     ("POST", "secure_auth:password-reset-confirm"): people(401),  # holds no link
     ("POST", "secure_auth:email-change"): signed_in(202),
     ("POST", "secure_auth:email-undo"): people(401),  # holds no link
+    ("POST", "secure_auth:not-me"): people(401),  # holds no link
     ("POST", "secure_auth:reauthenticate"): signed_in(202),
     ("POST", "secure_auth:password-change"): signed_in(204),
     ("GET", "secure_auth:me"): signed_in(200),
@@ -254,6 +255,7 @@ BODIES: dict[Key, dict[str, Any]] = {
     ("POST", "secure_auth:password-reset-confirm"): {"uid": "x", "token": "y", "new_password": PASSWORD},
     ("POST", "secure_auth:email-change"): {"new_email": "new@example.com"},
     ("POST", "secure_auth:email-undo"): {"uid": "x", "token": "y"},
+    ("POST", "secure_auth:not-me"): {"uid": "x", "token": "y"},
     ("POST", "secure_auth:reauthenticate"): {"password": PASSWORD},
     ("POST", "secure_auth:password-change"): {"current_password": PASSWORD, "new_password": "another long one"},
     ("PATCH", "secure_auth:me"): {},
@@ -281,7 +283,7 @@ ARGUMENTS: dict[str, Callable[[World], Any]] = {
 # Open to who is not signed in, for the holder of another credential.
 OWN_PROOF = {
     "secure_auth:otp-approve", "secure_auth:otp-resend", "secure_auth:refresh", "secure_auth:register-verify",
-    "secure_auth:password-reset-confirm", "secure_auth:email-undo",
+    "secure_auth:password-reset-confirm", "secure_auth:email-undo", "secure_auth:not-me",
 }  # fmt: skip
 
 # --- machinery ---------------------------------------------------------------------------------------

@@ -221,7 +221,7 @@ def test_the_doors_show_all_that_lies_behind_them() -> None:
         "Role", "RoleAssignment", "RoleLink", "SecurityEvent", "Session", "TrustedDevice",
         "UserAccess",
     }  # fmt: skip
-    assert set(of("tasks")) == {"purge", "seal", "send_code", "send_reset", "send_undo", "tell_of_reuse"}
+    assert set(of("tasks")) == {"purge", "seal", "send_code", "send_notice", "send_reset", "send_undo", "tell_of_reuse"}
     for door in ("models", "tasks", "admin"):
         for name in of(door):
             import_string(f"django_secure_auth.{door}.{name}")

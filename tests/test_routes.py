@@ -159,6 +159,7 @@ def test_our_own_urls_come_out_right() -> None:
         ("password-reset-confirm", ("POST",)): ("anyone", "enforced", True),
         ("email-change", ("POST",)): ("recently signed in", "by authentication", False),
         ("email-undo", ("POST",)): ("anyone", "enforced", True),
+        ("not-me", ("POST",)): ("anyone", "enforced", True),
         ("reauthenticate", ("POST",)): ("signed in", "by authentication", False),
         ("password-change", ("POST",)): ("signed in", "by authentication", False),
         ("me", ("GET", "PATCH")): ("signed in", "by authentication", False),

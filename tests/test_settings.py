@@ -27,6 +27,7 @@ from django_secure_auth.apikeys.services import create_key
 from django_secure_auth.apikeys.services import rotate as rotate_key
 from django_secure_auth.checks import check_settings
 from django_secure_auth.conf import (
+    DEFAULT_NOTICES,
     DEFAULT_RATE_LIMITS,
     DEFAULT_WHEN_AWAY,
     Conf,
@@ -185,6 +186,12 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
         ["/new/{uid}/", "new/{uid}/{token}", "//evil.example/{uid}/{token}", "/{uid}/{token}/{token}", "/{uid} {token}",
          "/{uid}\n{token}", None, 5],
     ),
+    "NOTICES": (
+        [{"new_device": False}, {}, {"role_granted": True, "wrong_codes": False}],
+        [{"new_device": 1}, {"nonsense": True}, {1: True}, [], True, None],
+    ),
+    "NOT_ME_TTL": duration(timedelta(hours=1), 30 * DAY),
+    "NOT_ME_PATH": (["/not-me/{uid}/{token}/"], ["/not-me/", None]),
     "EMAIL_UNDO_TTL": duration(timedelta(hours=1), 30 * DAY),
     "EMAIL_UNDO_PATH": (
         ["/undo/{uid}/{token}/", "/undo-email/#uid={uid}&token={token}"], ["/undo/{uid}/", "undo/{uid}/{token}", None],
@@ -263,6 +270,7 @@ MERGED = {
     "RATE_LIMITS": DEFAULT_RATE_LIMITS,
     "RATE_LIMIT_WHEN_AWAY": DEFAULT_WHEN_AWAY,
     "PERMISSIONS_POLICY": Conf.PERMISSIONS_POLICY.default,
+    "NOTICES": DEFAULT_NOTICES,
 }
 NAMES = [setting.name for setting in declared()]
 

@@ -36,6 +36,7 @@ from django_secure_auth.exceptions import (
 from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.mail import address_of
+from django_secure_auth.notices.services import tell
 from django_secure_auth.otp import services as otp
 from django_secure_auth.otp.models import OTPChallenge
 from django_secure_auth.otp.policy import is_code_required
@@ -123,7 +124,10 @@ def _log_in(
             started = otp.start(user, purpose=LOGIN, request=request, amr=amr, remember_me=remember_me)
             return challenge_response(request, started.challenge, secret=started.secret)
         remember = partial(otp.remember_device, user, secret=device, request=request) if is_trusted is None else None
-        return _open(request, user, amr=amr, remember_me=remember_me, bind_device=remember)
+        response = _open(request, user, amr=amr, remember_me=remember_me, bind_device=remember)
+        if is_trusted is None:
+            tell("new_device", user, request=request)
+        return response
 
 
 @contextmanager
@@ -338,6 +342,7 @@ def change_password(request: Request, credentials: Credentials, *, current: str,
         replace_password(user, new)
         keep_under(user, session.pk)
         end_all(user, reason="password_changed", keep=session.pk)
+    tell("password_changed", user, request=request)
     record(events.PASSWORD_CHANGED, request=request, user=user, session_id=session.pk)
     told = partial(signals.password_changed.send_robust, sender=user.__class__, user_id=user.pk, how="change")
     transaction.on_commit(told, using=router.db_for_write(Session))

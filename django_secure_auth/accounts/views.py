@@ -293,6 +293,15 @@ class EmailChangeView(SignedInView):
         return services.change_address(request, _caller(request)[1], email=data["new_email"])
 
 
+class NotMeView(AuthView):
+    secure_auth_open = "for the holder of a mailed link"
+
+    def post(self, request: Request) -> Response:
+        data = self.read(LinkSerializer).validated_data
+        recovery.disown(request, uid=data["uid"], token=data["token"])
+        return Response(status=204)
+
+
 class EmailUndoView(AuthView):
     secure_auth_open = "for the holder of a mailed link"
 

@@ -30,6 +30,7 @@ from django_secure_auth.kit.keys import SecretRing
 from django_secure_auth.kit.opaque import OpaqueInvalid, is_equal
 from django_secure_auth.kit.rate import Rate
 from django_secure_auth.kit.window import Window
+from django_secure_auth.notices.services import tell
 from django_secure_auth.prepared import Param, PreparedSelect
 from django_secure_auth.ratelimit.services import reserve_at
 from django_secure_auth.request_scope import AnyRequest, after_transaction, scope_of
@@ -83,6 +84,7 @@ def create_key(
         events.APIKEY_CREATED, user=user, actor=actor, public_id=key.public_id, scopes=key.scopes,
         expires_at=key.expires_at,
     )  # fmt: skip
+    tell("api_key_created", user, name=key.name)
     return key, text
 
 

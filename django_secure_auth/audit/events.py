@@ -51,11 +51,12 @@ REAUTHENTICATED = Event("authn_reauthenticated", Kind.AUTH_SUCCESS, "Somebody si
 PASSWORD_CHANGED = Event("authn_password_change", Kind.AUTH_SUCCESS, "A password was changed")
 PASSWORD_CHANGE_FAIL = Event("authn_password_change_fail", Kind.AUTH_FAILURE, "A change of a password was refused")
 REGISTERED = Event("user_created", Kind.AUTH_SUCCESS, "Somebody has registered and proven the address")
-REGISTER_FAIL = Event("user_create_fail", Kind.AUTH_FAILURE, "A registration was refused")
-EMAIL_CHANGED = Event("user_email_changed", Kind.AUTH_SUCCESS, "The address of an account was changed")
+REGISTER_FAIL = Event("authn_register_fail", Kind.AUTH_FAILURE, "A registration was refused")
+EMAIL_CHANGED = Event("user_updated", Kind.AUTH_SUCCESS, "The address of an account was changed")
 EMAIL_CHANGE_UNDONE = Event(
-    "user_email_change_undone", Kind.SUSPICIOUS_REQUEST, "A change of address was undone by its owner"
+    "authn_email_change_undone", Kind.SUSPICIOUS_REQUEST, "A change of address was undone by its owner"
 )
+DISOWNED = Event("authn_not_me", Kind.SUSPICIOUS_REQUEST, "A user says that it was somebody else: account closed off")
 LINK_FAIL = Event("authn_link_fail", Kind.AUTH_FAILURE, "A mailed link was refused")
 RESET_REQUESTED = Event("authn_password_reset_requested", Kind.AUTH_SUCCESS, "A link to reset a password was asked for")
 LINK_UNDELIVERED = Event("authn_link_undelivered", Kind.SUSPICIOUS_REQUEST, "A link could not be mailed")

@@ -21,9 +21,7 @@ from django_secure_auth.kit.opaque import is_equal
 from django_secure_auth.links.models import MailedLink
 from django_secure_auth.links.policy import current_key, token_of
 from django_secure_auth.mail import deliver
-from django_secure_auth.request_scope import AnyRequest, scope_of
-from django_secure_auth.sessions.services import device_label
-from django_secure_auth.sessions.state import account_fingerprint
+from django_secure_auth.request_scope import AnyRequest, current_scope, scope_of
 
 logger = logging.getLogger("django_secure_auth")
 
@@ -38,14 +36,14 @@ def require_base_url() -> None:
 def make(
     purpose: str,
     *,
-    request: AnyRequest,
+    request: AnyRequest | None,
     email: str,
     lifetime: timedelta,
     user: AbstractBaseUser | None = None,
     payload: dict[str, Any] | None = None,
 ) -> MailedLink:
     """Write a link that is to be mailed to `email`. `payload` is what its use is to make of it, and holds no secret."""
-    scope = scope_of(request)
+    scope = scope_of(request) if request is not None else current_scope()
     link = MailedLink(
         purpose=purpose,
         email=email,
@@ -54,8 +52,8 @@ def make(
         key_id=current_key().key_id,
         language=translation.get_language() or "",
         expires_at=timezone.now() + lifetime,
-        ip_address=scope.ip_address,
-        device_label=device_label(scope.user_agent),
+        ip_address=scope.ip_address if scope is not None else None,
+        device_label=scope.device_label if scope is not None else "",
     )
     link.save(force_insert=True)
     return link
@@ -86,18 +84,16 @@ def tell_undelivered(link: MailedLink, *, reason: str) -> None:
 
 
 def judge(purpose: str, *, uid: str, token: str) -> MailedLink | None:
-    """Return the open link of a token, with its user; None for every other, always alike.
+    """Return the open link of a token, with its active user; None for every other, always alike.
 
-    One that is bound to an account's password and address is dead when either has changed, or the account is inactive.
+    Whether what it is `bound_to` is as it was is for the caller to say.
     """
     link = _of_uid(uid)
     expected = token_of(link) if link is not None else None
     if link is None or expected is None or not is_equal(expected, token) or link.purpose != purpose:
         return None
     user = link.user
-    if user is None or not user.is_active or (link.bound_to and link.bound_to != account_fingerprint(user)):
-        return None
-    return link
+    return link if user is not None and user.is_active else None
 
 
 def _of_uid(uid: str) -> MailedLink | None:

@@ -9,6 +9,7 @@ from typing import Any
 from celery import Task
 from django.utils import timezone
 
+from django_secure_auth.conf import conf
 from django_secure_auth.links.models import MailedLink
 from django_secure_auth.links.policy import token_of, url_of
 from django_secure_auth.links.services import tell_undelivered
@@ -29,7 +30,7 @@ def mail_link(
         send_templated(
             template,
             to=to,
-            context={"link": url_of(link, path, token=token), "asked": link, **context},
+            context={"link": url_of(link, path, token=token) if conf.BASE_URL else "", "asked": link, **context},
             language=link.language or None,
         )
     except Exception as error:

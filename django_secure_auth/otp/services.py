@@ -29,17 +29,18 @@ from django_secure_auth.exceptions import (
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.kit.opaque import OpaqueInvalid, digest_secret, new_secret
 from django_secure_auth.mail import address_of, deliver
+from django_secure_auth.notices.services import tell
 from django_secure_auth.otp.models import OTPBudget, OTPChallenge, TrustedDevice
 from django_secure_auth.otp.policy import action_digest, current_key, is_right_code
 from django_secure_auth.otp.tasks import send_code
 from django_secure_auth.prepared import Param, PreparedSelect
 from django_secure_auth.ratelimit.services import Reservation, give_back, reserve
 from django_secure_auth.request_scope import AnyRequest, scope_of
-from django_secure_auth.sessions.services import device_label
 from django_secure_auth.sessions.state import account_fingerprint
 
 _CHALLENGE = "challenge"
 _DEVICE = "device"
+_BEHIND_A_PASSWORD = frozenset({"login", "admin"})
 _BUDGET_HINT = 3600
 """Seconds. The budget of wrong codes has no window: it comes back with a reset, which somebody has to ask for."""
 
@@ -103,7 +104,7 @@ def start(
         expires_at=now + conf.OTP_TTL,
         resend_at=now + conf.OTP_RESEND_INTERVAL,
         ip_address=scope.ip_address,
-        device_label=device_label(scope.user_agent),
+        device_label=scope.device_label,
     )
     challenge.save(force_insert=True)
     _send_after_commit(challenge, taken)
@@ -204,6 +205,8 @@ def _refuse(challenge: OTPChallenge, request: AnyRequest) -> None:
         raise ChallengeInvalid
     left = max(0, conf.OTP_ATTEMPTS - used)
     event = events.OTP_FAIL if left else events.OTP_FAIL_MAX
+    if not left and challenge.purpose in _BEHIND_A_PASSWORD and challenge.user is not None:
+        tell("wrong_codes", challenge.user, request=request)
     record(event, request=request, user=challenge.user_id, challenge_id=str(challenge.pk), attempts_left=left)
     raise OTPInvalid(attempts_left=left)
 
@@ -354,7 +357,7 @@ def _bind_device(user: AbstractBaseUser, *, secret: str | None, request: AnyRequ
         user_id=user.pk,
         secret_digest=digest,
         is_approved=is_approved,
-        label=device_label(scope.user_agent),
+        label=scope.device_label,
         ip_address=scope.ip_address,
         expires_at=timezone.now() + conf.TRUSTED_DEVICE_TTL,
     ).save(force_insert=True)

@@ -17,6 +17,7 @@ from django.utils import timezone
 from django_secure_auth import signals
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
+from django_secure_auth.notices import services as notices
 from django_secure_auth.prepared import Param, PreparedSelect
 from django_secure_auth.rbac.models import Role, RoleAssignment, UserAccess, key_field, scope_of_object
 from django_secure_auth.request_scope import AnyRequest, after_transaction
@@ -281,6 +282,8 @@ def grant(
             assignment.granted_by_id = getattr(by, "pk", None)
             assignment.save()
         tell(assignment, "granted", actor=by)
+        if is_new:
+            notices.tell("role_granted", user, role=found.name)
     forget(user)
     return assignment
 

@@ -16,12 +16,15 @@ from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.links import services as links
 from django_secure_auth.links.models import MailedLink
+from django_secure_auth.notices.services import tell
+from django_secure_auth.notices.tasks import PURPOSE as NOT_ME
 from django_secure_auth.otp import services as otp
-from django_secure_auth.passwords.services import judge_new_password, replace_password
+from django_secure_auth.passwords.services import judge_new_password, replace_password, scramble_password
 from django_secure_auth.ratelimit.services import give_back, reserve
 from django_secure_auth.recovery.tasks import PURPOSE, send_reset
 from django_secure_auth.request_scope import AnyRequest, scope_of
 from django_secure_auth.sessions.services import end_all
+from django_secure_auth.sessions.state import account_fingerprint
 
 
 def request_reset(request: AnyRequest, *, email: str) -> None:
@@ -41,6 +44,28 @@ def request_reset(request: AnyRequest, *, email: str) -> None:
     links.mail_after_commit(link, send_reset, or_else=partial(give_back, *taken))
 
 
+def disown(request: AnyRequest, *, uid: str, token: str) -> None:
+    """Close an account off, whose owner says by the link of a notice that it was somebody else.
+
+    All sessions end, no device is trusted, and the password is one that nobody knows: a reset comes next. Raises
+    ResetInvalid, always the same.
+    """
+    link = links.judge(NOT_ME, uid=uid, token=token)
+    if link is None:
+        record(events.LINK_FAIL, request=request, purpose=NOT_ME)
+        raise ResetInvalid
+    user: Any = link.user
+    with transaction.atomic(using=router.db_for_write(MailedLink)):
+        if not links.use(link):
+            raise ResetInvalid
+        links.close_all(user, NOT_ME)  # one is enough, and nobody is to do it again after the reset
+        links.close_all(user, PURPOSE)
+        scramble_password(user)
+        otp.forget(user)
+        end_all(user, reason="not_me")
+    record(events.DISOWNED, request=request, user=user, link_id=str(link.pk), told_of=link.payload.get("kind", ""))
+
+
 def confirm_reset(request: AnyRequest, *, uid: str, token: str, new: str) -> None:
     """Store a new password for the holder of a mailed link, once. All sessions, devices and other links are over.
 
@@ -49,10 +74,10 @@ def confirm_reset(request: AnyRequest, *, uid: str, token: str, new: str) -> Non
     800-63B-4 §4.2.1.2; OWASP Forgot Password Cheat Sheet.
     """
     link = links.judge(PURPOSE, uid=uid, token=token)
-    if link is None:
+    user: Any = link.user if link is not None else None
+    if link is None or link.bound_to != account_fingerprint(user):
         record(events.RESET_FAIL, request=request, reason=ResetInvalid.code)
         raise ResetInvalid
-    user: Any = link.user
     try:
         judge_new_password(new, user)
     except PasswordRejected:
@@ -68,6 +93,7 @@ def confirm_reset(request: AnyRequest, *, uid: str, token: str, new: str) -> Non
         links.close_all(user, PURPOSE)
         otp.forget(user)
         end_all(user, reason="password_reset")
+    tell("reset_used", user, request=request)
     record(events.PASSWORD_RESET, request=request, user=user, link_id=str(link.pk))
     told = partial(signals.password_changed.send_robust, sender=user.__class__, user_id=user.pk, how="reset")
     transaction.on_commit(told, using=router.db_for_write(MailedLink))

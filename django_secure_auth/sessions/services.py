@@ -34,19 +34,6 @@ from django_secure_auth.sessions.state import (
     refresh_copy,
 )
 
-_BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
-_SYSTEMS = (
-    ("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"), ("Mac OS X", "macOS"),
-    ("CrOS", "ChromeOS"), ("Linux", "Linux"),
-)  # fmt: skip
-
-
-def device_label(user_agent: str) -> str:
-    """Return a coarse name such as "Firefox on Linux" for lists and mails. A hint for people, never a proof."""
-    browser = next((name for mark, name in _BROWSERS if mark in user_agent), "")
-    system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
-    return " on ".join(filter(None, (browser, system))) or "Unknown device"
-
 
 def open_session(
     user: AbstractBaseUser, *, request: AnyRequest, amr: Iterable[str], remember_me: bool = False
@@ -72,7 +59,7 @@ def open_session(
         amr=list(amr),
         ip_address=scope.ip_address,
         user_agent=scope.user_agent,
-        device_label=device_label(scope.user_agent),
+        device_label=scope.device_label,
     )
     # Before the insert: Django notes `last_login`, which takes the user's row. The other way round, MariaDB's share of
     # that row for the foreign key comes first, and two sign-ins at once wait for each other: a deadlock.

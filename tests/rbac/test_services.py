@@ -179,7 +179,7 @@ def test_who_never_had_a_role_has_no_summary(ana: Any, editor: Role, django_asse
 def new_challenge() -> OTPChallenge:
     now = timezone.now()
     return OTPChallenge.objects.create(
-        email="x@example.com", secret_digest=uuid4().hex, key_id="k", password_fingerprint="f", expires_at=now,
+        email="x@example.com", secret_digest=uuid4().hex, key_id="k", account_fingerprint="f", expires_at=now,
         resend_at=now,
     )  # fmt: skip
 
@@ -255,7 +255,7 @@ def test_the_list_uses_the_index_of_the_key(ana: Any, ben: Any, kind: int) -> No
         model(name=f"g{number}")
         if model is Group
         else model(
-            email="x@example.com", secret_digest=uuid4().hex, key_id="k", password_fingerprint="f", expires_at=now,
+            email="x@example.com", secret_digest=uuid4().hex, key_id="k", account_fingerprint="f", expires_at=now,
             resend_at=now,
         )
         for number in range(20_000)

@@ -76,7 +76,7 @@ def test_it_takes_effect_when_it_is_proven_and_the_old_address_is_told(signed_in
     assert mail.outbox[-1].to == [OLD]
     assert code_of(Browser().login(OLD)) == "invalid_credentials"
     assert Browser().login(NEW).status_code == 202
-    assert named("user_email_changed")
+    assert named("user_updated")
 
 
 def test_it_asks_for_a_recent_proof(signed_in: Browser, clock: Clock) -> None:
@@ -151,7 +151,7 @@ def test_the_owner_takes_the_account_back(signed_in: Browser) -> None:
     assert code_of(undo(owner)) == "reset_invalid"
     owner.post("password-reset", {"email": OLD})
     assert mail.outbox[-1].to == [OLD]
-    assert named("user_email_change_undone")
+    assert named("authn_email_change_undone")
 
 
 def test_later_changes_are_undone_with_it_and_their_links_are_dead(signed_in: Browser) -> None:

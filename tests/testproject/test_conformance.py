@@ -131,14 +131,14 @@ def test_who_ends_sessions_gets_what_is_documented(demo: Demo, callers: tuple[Ca
 
 
 def test_a_stranger_gets_what_is_documented(demo: Demo) -> None:
-    assert conforms(demo, {}, "--phases", "examples,fuzzing") == 34
+    assert conforms(demo, {}, "--phases", "examples,fuzzing") == 35
 
 
 def test_a_program_gets_what_is_documented(demo: Demo, callers: tuple[Caller, str]) -> None:
     _, key = callers
     assert conforms(demo, {"X-API-Key": key}, "--include-operation-id", "reports_list") == 1
     # Everywhere else keys are refused.
-    assert conforms(demo, {"X-API-Key": key}, "--phases", "fuzzing") == 34
+    assert conforms(demo, {"X-API-Key": key}, "--phases", "fuzzing") == 35
 
 
 def test_the_schema_that_is_served_is_the_committed_one(demo: Demo) -> None:

@@ -1,0 +1,190 @@
+"""Users are told what has been done to their accounts, and can say that it was somebody else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core import mail
+
+from django_secure_auth.apikeys.services import create_key
+from django_secure_auth.conf import DEFAULT_NOTICES
+from django_secure_auth.links.models import MailedLink
+from django_secure_auth.notices.services import tell
+from django_secure_auth.notices.tasks import KINDS, send_notice
+from django_secure_auth.otp.models import TrustedDevice
+from django_secure_auth.rbac.models import Role
+from django_secure_auth.rbac.services import grant
+from tests.browser import PASSWORD, Browser, Clock, code_of, make_user, named, wrong_code
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Configure = Callable[..., None]
+ANA = "ana@example.com"
+
+
+@pytest.fixture(autouse=True)
+def _base_url(configure: Configure) -> None:
+    configure(BASE_URL="https://app.example", NOTICES={})
+
+
+@pytest.fixture
+def ana() -> Any:
+    return make_user(ANA)
+
+
+def notices() -> list[str]:
+    """What the notices say, in their order."""
+    return [str(one.body).partition("\n")[0] for one in mail.outbox if str(one.subject).startswith("Your account at")]
+
+
+def link(number: int = -1) -> dict[str, str]:
+    found = re.findall(r"/not-me/#uid=([^&\s]+)&token=(\S+)", "".join(str(one.body) for one in mail.outbox))[number]
+    return {"uid": found[0], "token": found[1]}
+
+
+def not_me(**given: str) -> Any:
+    return Browser(address="198.51.100.9").post("not-me", given or link())
+
+
+def test_every_kind_has_its_words_and_its_switch() -> None:
+    assert KINDS.keys() == DEFAULT_NOTICES.keys()
+
+
+def test_a_new_device_is_told_and_a_known_one_is_not(browser: Browser, ana: Any, configure: Configure) -> None:
+    configure(OTP_POLICY="never")
+    browser.sign_in()
+    (said,) = notices()
+    assert said == "Somebody has signed in to your account on a device that was not known before."
+    message = mail.outbox[-1]
+    assert message.to == [ANA]
+    for part in (str(message.body), str(message.alternatives[0][0])):
+        assert "Firefox on Linux" in part
+        assert "192.0.2.1" in part
+        assert "https://app.example/not-me/#uid=" in part
+    browser.logout()
+    browser.sign_in()
+    assert len(notices()) == 1
+
+
+def test_a_device_with_a_code_was_told_by_the_mail_of_the_code(browser: Browser, ana: Any) -> None:
+    browser.sign_in()
+    assert notices() == []
+    assert "Firefox on Linux" in str(mail.outbox[-1].body)
+
+
+def test_a_change_and_a_reset_of_the_password_are_told(browser: Browser, ana: Any) -> None:
+    browser.sign_in()
+    browser.post("password-change", {"current_password": PASSWORD, "new_password": "another long pass phrase"})
+    assert notices()[-1] == "The password of your account was changed."
+    browser.post("password-reset", {"email": ANA})
+    found = re.search(r"/reset-password/#uid=([^&\s]+)&token=(\S+)", str(mail.outbox[-1].body))
+    assert found is not None
+    body = {"uid": found[1], "token": found[2], "new_password": "a third long pass phrase"}
+    assert browser.post("password-reset-confirm", body).status_code == 204
+    assert notices()[-1].startswith("The password of your account was reset")
+
+
+def test_keys_roles_and_guessed_codes_are_told(browser: Browser, ana: Any) -> None:
+    create_key(ana, name="<b>backup</b>")
+    assert notices()[-1].startswith("The API key “<b>backup</b>” was made")
+    assert "&lt;b&gt;backup" in str(mail.outbox[-1].alternatives[0][0])
+    Role.objects.create(name="editor")
+    grant(ana, "editor")
+    grant(ana, "editor")
+    assert notices()[1:] == ["You were given the role “editor”."]
+    browser.login()
+    for _ in range(5):
+        browser.approve(wrong_code())
+    assert notices()[-1].startswith("Somebody knows your password")
+
+
+def test_a_kind_can_be_switched_off(browser: Browser, ana: Any, configure: Configure) -> None:
+    configure(NOTICES={"new_device": False}, OTP_POLICY="never")
+    browser.sign_in()
+    assert notices() == []
+    assert not MailedLink.objects.exists()
+
+
+def test_who_says_not_me_closes_the_account_off_until_a_reset(browser: Browser, ana: Any) -> None:
+    browser.sign_in()
+    tell("password_changed", ana)
+    assert not_me().status_code == 204
+    assert code_of(browser.me()) == "session_revoked"
+    assert not TrustedDevice.objects.alive().exists()
+    assert code_of(browser.login()) == "invalid_credentials"
+    (event,) = named("authn_not_me")
+    assert event.severity == "HIGH"
+    assert event.details["told_of"] == "password_changed"
+    assert code_of(not_me()) == "reset_invalid"
+    browser.post("password-reset", {"email": ANA})
+    assert "/reset-password/" in str(mail.outbox[-1].body)
+
+
+def test_the_other_links_are_dead_then_the_thiefs_reset_too(browser: Browser, ana: Any) -> None:
+    browser.sign_in()
+    tell("password_changed", ana)
+    browser.post("password-reset", {"email": ANA})
+    found = re.search(r"/reset-password/#uid=([^&\s]+)&token=(\S+)", str(mail.outbox[-1].body))
+    assert found is not None
+    tell("password_changed", ana)
+    first, second = link(0), link(1)
+    assert not_me(**first).status_code == 204
+    assert code_of(not_me(**second)) == "reset_invalid"
+    body = {"uid": found[1], "token": found[2], "new_password": "another long pass phrase"}
+    assert code_of(browser.post("password-reset-confirm", body)) == "reset_invalid"
+
+
+def test_it_works_three_days_long_whatever_has_changed(browser: Browser, ana: Any, clock: Clock) -> None:
+    browser.sign_in()
+    tell("password_changed", ana)
+    given = link()
+    browser.post("password-change", {"current_password": PASSWORD, "new_password": "another long pass phrase"})
+    clock.forward(hours=73)
+    assert code_of(not_me(**given)) == "reset_invalid"
+    clock.forward(hours=-2)
+    assert not_me(**given).status_code == 204
+
+
+def test_without_a_base_url_the_notice_has_no_link(browser: Browser, ana: Any, configure: Configure) -> None:
+    configure(BASE_URL=None)
+    tell("password_changed", ana)
+    assert "reset your password at once" in str(mail.outbox[-1].body)
+    assert "://" not in str(mail.outbox[-1].body)
+
+
+def test_a_broker_that_is_away_stops_nobody(
+    browser: Browser, ana: Any, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise ConnectionRefusedError("the broker is away")
+
+    browser.sign_in()
+    configure(MAIL_DELIVERY="celery")
+    monkeypatch.setattr(send_notice, "apply_async", refuse)
+    body = {"current_password": PASSWORD, "new_password": "another long pass phrase"}
+    assert browser.post("password-change", body).status_code == 204
+    assert notices() == []
+    assert MailedLink.objects.get().closed_reason == "undelivered"
+    assert named("authn_link_undelivered")
+
+
+def test_a_notice_is_mailed_once(ana: Any) -> None:
+    tell("password_changed", ana)
+    send_notice(str(MailedLink.objects.get().pk))
+    assert len(notices()) == 1
+
+
+def test_of_two_who_use_one_link_one_comes_through(browser: Browser, ana: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser.sign_in()
+    tell("password_changed", ana)
+    monkeypatch.setattr("django_secure_auth.links.services.use", lambda link: False)
+    assert code_of(not_me()) == "reset_invalid"
+    assert browser.me().status_code == 200
+
+
+def test_who_has_no_address_is_told_nothing(ana: Any) -> None:
+    setattr(ana, ana.get_email_field_name(), "")
+    tell("password_changed", ana)
+    assert not MailedLink.objects.exists()
