@@ -263,6 +263,22 @@ class CodeRequiredWithToken(CodeRequired):
     challenge_token = serializers.CharField(required=False)
 
 
+class ActivityRow(StrictSerializer):
+    at = serializers.DateTimeField()
+    event = serializers.CharField(help_text="A stable name.")
+    message = serializers.CharField()
+    session = serializers.CharField(allow_null=True)
+    device = serializers.CharField(allow_null=True)
+    ip_address = serializers.CharField(allow_null=True)
+    by_somebody_else = serializers.BooleanField(help_text="An administrator, or a program of theirs.")
+
+
+class ActivityPage(StrictSerializer):
+    results = ActivityRow(many=True)
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+
+
 class Accepted(StrictSerializer):
     status = _one_of("accepted")
 
@@ -627,6 +643,9 @@ _MADE = OpenApiExample(
 _PAGE = OpenApiParameter("page", {"type": "integer", "minimum": 1}, description="Of 100 rows each.")
 
 
+_CURSOR = OpenApiParameter("cursor", str, description="Of a page of 50, as `next` and `previous` have it.")
+
+
 def operations() -> dict[tuple[type[APIView], str], Operation]:
     """Return what each method of each view of ours does."""
     opened: dict[str, Any] = {"app_answers": {200: SignedInWithTokens}, "takes_tokens": True}
@@ -853,6 +872,13 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             "At once. Somebody else's is not there. Asks for a recent sign-in.",
             {204: None},
             refusals=_BAD_BODY,
+        ),
+        (views.ActivityView, "get"): Operation(
+            "auth_activity",
+            "What happened to my account",
+            "Newest first: sign-ins and refusals, changes, what administrators did. By cursor; follow `next`.",
+            {200: ActivityPage},
+            query=(_CURSOR,),
         ),
         (views.APIKeyListView, "get"): Operation(
             "auth_apikey_list", "My API keys", "Those that work, newest first.", {200: KeyPage}, query=(_PAGE,)

@@ -25,6 +25,7 @@ urlpatterns = [
     path("me/", views.MeView.as_view(), name="me"),
     path("sessions/", views.SessionListView.as_view(), name="session-list"),
     path("sessions/<uuid:session_id>/", views.SessionDetailView.as_view(), name="session-detail"),
+    path("activity/", views.ActivityView.as_view(), name="activity"),
     path("api-keys/", views.APIKeyListView.as_view(), name="apikey-list"),
     path("api-keys/<uuid:key_id>/", views.APIKeyDetailView.as_view(), name="apikey-detail"),
     path("api-keys/<uuid:key_id>/rotate/", views.APIKeyRotateView.as_view(), name="apikey-rotate"),

@@ -30,7 +30,7 @@ fuzz = settings(deadline=None, suppress_health_check=QUIET)
 ENDPOINTS = (
     "csrf", "login", "otp-approve", "otp-resend", "refresh", "logout", "me", "session-list", "session-detail", "jwks",
     "apikey-list", "apikey-detail", "apikey-rotate", "register", "register-verify", "password-reset",
-    "password-reset-confirm", "password-change", "reauthenticate", "email-change", "email-undo", "not-me",
+    "password-reset-confirm", "password-change", "reauthenticate", "email-change", "email-undo", "not-me", "activity",
 )  # fmt: skip
 WITH_ID = {"session-detail", "apikey-detail", "apikey-rotate"}
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "get")

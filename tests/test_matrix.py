@@ -226,6 +226,7 @@ ROWS: dict[Key, dict[str, int]] = {
     ("GET", "secure_auth:session-list"): signed_in(200),
     ("DELETE", "secure_auth:session-list"): signed_in(204),
     ("DELETE", "secure_auth:session-detail"): owners(204),
+    ("GET", "secure_auth:activity"): signed_in(200),
     ("GET", "secure_auth:apikey-list"): signed_in(200),
     ("POST", "secure_auth:apikey-list"): signed_in(201),
     ("PATCH", "secure_auth:apikey-detail"): owners(200),

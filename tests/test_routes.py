@@ -166,6 +166,7 @@ def test_our_own_urls_come_out_right() -> None:
         ("session-list", ("GET",)): ("signed in", "-", False),
         ("session-list", ("DELETE",)): ("recently signed in", "by authentication", False),
         ("session-detail", ("DELETE",)): ("recently signed in", "by authentication", False),
+        ("activity", ("GET",)): ("signed in", "-", False),
         ("apikey-list", ("GET",)): ("signed in", "-", False),
         ("apikey-list", ("POST",)): ("recently signed in", "by authentication", False),
         ("apikey-detail", ("PATCH", "DELETE")): ("recently signed in", "by authentication", False),

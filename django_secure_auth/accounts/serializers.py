@@ -14,6 +14,7 @@ from django.db import models
 from rest_framework import serializers
 
 from django_secure_auth.apikeys.models import APIKey
+from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import SessionRevoked
 from django_secure_auth.kit.identifiers import MAX_IDENTIFIER
@@ -21,6 +22,7 @@ from django_secure_auth.kit.redact import redact_email
 from django_secure_auth.mail import address_of
 from django_secure_auth.otp.models import OTPChallenge
 from django_secure_auth.rbac.services import roles_of
+from django_secure_auth.request_scope import device_label
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.strict import StrictModelSerializer, StrictSerializer
 from django_secure_auth.strict.fields import PasswordField, StrictBooleanField, StrictCharField
@@ -204,6 +206,19 @@ def session_row(session: Session, *, current: bool) -> dict[str, Any]:
         "device": session.device_label,
         "ip_address": session.ip_address,
         "current": current,
+    }
+
+
+def activity_row(event: SecurityEvent) -> dict[str, Any]:
+    """What happened, when and from where. No details: they are for whoever runs the site."""
+    return {
+        "at": rfc3339(event.occurred_at),
+        "event": event.event,
+        "message": event.message,
+        "session": event.session_id or None,
+        "device": device_label(event.user_agent) if event.user_agent else None,
+        "ip_address": event.ip_address or None,
+        "by_somebody_else": event.actor_id not in ("", event.user_id),
     }
 
 

@@ -11,7 +11,7 @@ from django.db import DatabaseError, router, transaction
 from django.middleware.csrf import get_token
 from django.utils.cache import patch_vary_headers
 from django.utils.decorators import method_decorator
-from rest_framework.pagination import PageNumberPagination
+from rest_framework.pagination import CursorPagination, PageNumberPagination
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -34,6 +34,7 @@ from django_secure_auth.accounts.serializers import (
     PasswordResetSerializer,
     ReauthenticateSerializer,
     RefreshInBodySerializer,
+    activity_row,
     key_body,
     me_body,
     profile_serializer,
@@ -45,6 +46,7 @@ from django_secure_auth.apikeys.models import APIKey, APIKeyQuerySet
 from django_secure_auth.apikeys.serializers import APIKeySerializer
 from django_secure_auth.apikeys.services import change_key, create_key, revoke, rotate
 from django_secure_auth.audit import events
+from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.audit.services import record
 from django_secure_auth.exceptions import (
     APIKeyInvalid,
@@ -386,6 +388,24 @@ class SessionDetailView(SignedInView):
         if session.pk == credentials.session_id:
             cookies.clear(response, "access", "refresh")
         return response
+
+
+class _Events(CursorPagination):
+    """By number: the trail of an account may be long, and nobody has to count it."""
+
+    page_size = 50
+    ordering = "-id"
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response({"results": data, "next": self.get_next_link(), "previous": self.get_previous_link()})
+
+
+class ActivityView(SignedInView):
+    def get(self, request: Request) -> Response:
+        pages = _Events()
+        own = SecurityEvent.objects.filter(user_id=str(_caller(request)[0].pk))
+        page = pages.paginate_queryset(own, request, view=self) or []
+        return pages.get_paginated_response([activity_row(event) for event in page])
 
 
 # --- API keys: a session makes and ends them, a key never does ----------------------------------------
