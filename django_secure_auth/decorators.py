@@ -23,6 +23,7 @@ from django.utils.cache import patch_vary_headers
 from rest_framework.request import Request
 from rest_framework.views import APIView, set_rollback
 
+from django_secure_auth.accounts.services import approve
 from django_secure_auth.apikeys.authentication import APIKeyAuthentication
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
@@ -566,3 +567,26 @@ async def _dispatch_when_counted(
 ) -> HttpResponseBase:
     refusal = await sync_to_async(_held_up)(limit, request, name)
     return refusal if refusal is not None else await dispatch()
+
+
+# --- one action --------------------------------------------------------------------------------------
+
+
+def approved(
+    action: str, parameters: Callable[..., Mapping[str, Any]]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Ask for a mailed code before a method of a DRF view: `@approved("pay", lambda request, **kwargs: {…})`.
+
+    The code is good for this action with what `parameters(request, **url_kwargs)` returns; see
+    `accounts.services.approve`. With ATOMIC_REQUESTS the view's dispatch is `non_atomic_requests`.
+    """
+
+    def guard(method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def guarded(view: Any, request: Request, *args: Any, **kwargs: Any) -> Any:
+            asked = approve(request, action, parameters(request, **kwargs))
+            return method(view, request, *args, **kwargs) if asked is None else asked
+
+        return guarded
+
+    return guard

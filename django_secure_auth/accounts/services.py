@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -11,6 +11,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.signals import user_logged_out
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, router, transaction
 from django.http import HttpResponse
 from django.utils import timezone
@@ -25,7 +26,9 @@ from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.exceptions import (
     ChallengeInvalid,
+    Forbidden,
     InvalidCredentials,
+    InvalidInput,
     PasswordRejected,
     SecureAuthError,
     SessionInactive,
@@ -35,11 +38,12 @@ from django_secure_auth.exceptions import (
 )
 from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.identifiers import canonical_identifier
+from django_secure_auth.kit.seals import canonical
 from django_secure_auth.mail import address_of
 from django_secure_auth.notices.services import tell
 from django_secure_auth.otp import services as otp
 from django_secure_auth.otp.models import OTPChallenge
-from django_secure_auth.otp.policy import is_code_required
+from django_secure_auth.otp.policy import is_code, is_code_required
 from django_secure_auth.passwords.services import (
     find_account,
     judge_new_password,
@@ -66,6 +70,9 @@ from django_secure_auth.tokens.services import (
 
 LOGIN = "login"
 REAUTHENTICATE = "reauthenticate"
+APPROVAL = "approval"
+_CODE_HEADER, _CHALLENGE_HEADER = "X-Approval-Code", "X-Challenge-Token"
+_MOST_PARAMETERS, _MOST_SHOWN = 20, 200
 
 
 # --- opening --------------------------------------------------------------------------------------
@@ -141,7 +148,7 @@ def _unless_deleted(user: AbstractBaseUser, refusal: type[SecureAuthError]) -> I
         raise refusal from None
 
 
-def approve(request: AnyRequest, *, code: str, secret: str | None, device: str | None) -> Response:
+def finish_challenge(request: AnyRequest, *, code: str, secret: str | None, device: str | None) -> Response:
     """Approve the code of this browser's challenge, and do what it was for. Raises ChallengeInvalid or OTPInvalid."""
     challenge = otp.find(secret)
     if challenge.purpose == addresses.REGISTER:
@@ -311,15 +318,21 @@ def _own_session(credentials: Credentials) -> Session:
     return session
 
 
+def _whole_user(request: Request) -> AbstractBaseUser:
+    """Return who is signed in with all columns: a request reads no password. Raises SessionRevoked."""
+    model = get_user_model()
+    own: Any = request.user.pk
+    found = model._base_manager.using(router.db_for_write(model)).filter(pk=own).first()
+    if found is None:  # deleted since the request began
+        raise SessionRevoked
+    return found
+
+
 def _prove_own_password(
     request: Request, credentials: Credentials, password: str, *, refused: events.Event
 ) -> AbstractBaseUser:
     """Judge the password of whoever is signed in. Their session is a known browser: no stranger uses up its tries."""
-    model = get_user_model()
-    own: Any = request.user.pk
-    found = model._base_manager.using(router.db_for_write(model)).filter(pk=own).first()
-    if found is None:
-        raise SessionRevoked
+    found = _whole_user(request)
     identifier = canonical_identifier(address_of(found) or found.get_username())
     attempt = reserve_attempt(request, identifier, device=str(credentials.session_id))
     return prove_password(request, found, password, attempt, refused=refused)
@@ -346,6 +359,51 @@ def change_password(request: Request, credentials: Credentials, *, current: str,
     record(events.PASSWORD_CHANGED, request=request, user=user, session_id=session.pk)
     told = partial(signals.password_changed.send_robust, sender=user.__class__, user_id=user.pk, how="change")
     transaction.on_commit(told, using=router.db_for_write(Session))
+
+
+# --- approving one action ----------------------------------------------------------------------------
+
+
+def approve(request: Request, action: str, parameters: Mapping[str, Any]) -> Response | None:
+    """Ask for a code that is good for exactly this action with these parameters; None when the request brings it.
+
+    Without the header `X-Approval-Code` a code is mailed, which names the action and the parameters, and the contract's
+    202 is returned with its cookie: hand it on. The client sends the same request again with the code. It works once,
+    in the session and browser that asked, and for nothing else. `parameters` are JSON values, at most 20.
+
+    Raises Forbidden (no session of ours, such as an API key), InvalidInput (no code of the right form),
+    ChallengeInvalid (for something else), OTPInvalid, and what a challenge raises; ImproperlyConfigured in a request
+    that is one transaction, since a refusal would give the attempt back. Source: ASVS 2.3.5.
+    """
+    connection = transaction.get_connection(router.db_for_write(OTPChallenge))
+    if connection.in_atomic_block and connection.settings_dict["ATOMIC_REQUESTS"]:
+        raise ImproperlyConfigured("approve(): put transaction.non_atomic_requests before the view's dispatch.")
+    if len(parameters) > _MOST_PARAMETERS:
+        raise ValueError(f"At most {_MOST_PARAMETERS} parameters can be read in a mail.")
+    session_id = getattr(request.auth, "session_id", None)
+    if session_id is None:
+        raise Forbidden
+    name = canonical({"action": action, "parameters": dict(parameters), "session": str(session_id)}).decode()
+    code = request.headers.get(_CODE_HEADER)
+    if code is None:
+        otp.close(read_cookie(request, "challenge"), reason="replaced")
+        started = otp.start(_whole_user(request), purpose=APPROVAL, request=request, amr=[], action=name, payload={
+            "action": action, "parameters": {key: _shown(value) for key, value in parameters.items()},
+        })  # fmt: skip
+        return challenge_response(request, started.challenge, secret=started.secret)
+    if not is_code(code):
+        raise InvalidInput(errors={_CODE_HEADER: ["The code has another form."]})
+    in_body = wants_tokens_in_body(request)
+    challenge = otp.find(request.headers.get(_CHALLENGE_HEADER) if in_body else read_cookie(request, "challenge"))
+    if challenge.purpose != APPROVAL or challenge.user_id != request.user.pk or not otp.is_for(challenge, name):
+        raise ChallengeInvalid
+    otp.verify(challenge, code, request=request)
+    record(events.ACTION_APPROVED, request=request, user=request.user, session_id=session_id, action=action)
+    return None
+
+
+def _shown(value: Any) -> str:
+    return " ".join(str(value).split())[:_MOST_SHOWN]
 
 
 # --- another address ---------------------------------------------------------------------------------

@@ -186,7 +186,7 @@ class OTPApproveView(AuthView):
     def post(self, request: Request) -> Response:
         in_body = cookies.wants_tokens_in_body(request)
         data = self.read(ApproveInBodySerializer if in_body else ApproveSerializer).validated_data
-        return services.approve(
+        return services.finish_challenge(
             request,
             code=data["otp_code"],
             secret=_challenge_secret(request, data),

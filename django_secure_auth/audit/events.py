@@ -56,6 +56,7 @@ EMAIL_CHANGED = Event("user_updated", Kind.AUTH_SUCCESS, "The address of an acco
 EMAIL_CHANGE_UNDONE = Event(
     "authn_email_change_undone", Kind.SUSPICIOUS_REQUEST, "A change of address was undone by its owner"
 )
+ACTION_APPROVED = Event("authn_action_approved", Kind.AUTH_SUCCESS, "One action was approved with a mailed code")
 DISOWNED = Event("authn_not_me", Kind.SUSPICIOUS_REQUEST, "A user says that it was somebody else: account closed off")
 LINK_FAIL = Event("authn_link_fail", Kind.AUTH_FAILURE, "A mailed link was refused")
 RESET_REQUESTED = Event("authn_password_reset_requested", Kind.AUTH_SUCCESS, "A link to reset a password was asked for")

@@ -42,6 +42,11 @@ def current_key() -> Secret:
     return secret_ring(_PURPOSE).first
 
 
+def is_code(text: str) -> bool:
+    """Tell whether a text has the form of a code: ASCII digits only, as many as `OTP_LENGTH` says."""
+    return text.isascii() and text.isdigit() and len(text) == conf.OTP_LENGTH
+
+
 def action_digest(action: str) -> str:
     """Return the name under which a challenge keeps what its code is good for; "" for a code of no one action."""
     return hashlib.sha256(action.encode()).hexdigest() if action else ""

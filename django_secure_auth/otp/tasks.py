@@ -29,7 +29,9 @@ PURPOSES = {
     "reauthenticate": _("confirm that it is you"),
     "register": _("open an account"),
     "email_change": _("use this address for your account"),
+    "approval": _("approve an action"),
 }
+_SIGN_INS = frozenset({"login", "admin"})
 PROVES_ADDRESS = frozenset({"register", "email_change"})
 """For these an address is to be proven that must not be an account's yet. Whoever has it is told by the mail alone."""
 """What a code is good for, in the words of its mail."""
@@ -73,6 +75,10 @@ def send_code(self: Task[Any, Any], challenge_id: str) -> None:
                 "challenge": challenge,
                 "purpose": PURPOSES.get(challenge.purpose, challenge.purpose),
                 "minutes": _minutes(conf.OTP_TTL),
+                "is_sign_in": challenge.purpose in _SIGN_INS,
+                # Of a registration the payload is not for a mail.
+                "action": challenge.payload.get("action", ""),
+                "parameters": challenge.payload.get("parameters", {}),
             },
             language=challenge.language or None,
         )

@@ -24,11 +24,11 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
-from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import InvalidCredentials, OTPInvalid, SecureAuthError
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.otp import services as otp
 from django_secure_auth.otp.models import TrustedDevice
+from django_secure_auth.otp.policy import is_code
 from django_secure_auth.passwords.services import prove_password, reserve_attempt
 from django_secure_auth.strict.fields import MAX_PASSWORD_POINTS
 from django_secure_auth.tokens import cookies
@@ -111,7 +111,7 @@ class SecureAdminSite(AdminSite):
         except SecureAuthError as refusal:
             return self._start_again(request, refusal)
         try:
-            if challenge.purpose != PURPOSE or not (code.isascii() and code.isdigit() and len(code) == conf.OTP_LENGTH):
+            if challenge.purpose != PURPOSE or not is_code(code):
                 return self._page(request, challenge=challenge, error=_("Enter the code from the mail."))
             otp.verify(challenge, code, request=request)
         except OTPInvalid as refusal:

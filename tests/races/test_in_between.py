@@ -46,7 +46,7 @@ def test_an_account_deleted_while_its_code_is_approved_is_refused(monkeypatch: p
     started = otp.start(user, purpose="login", request=request(), amr=["pwd"])
     monkeypatch.setattr(otp, "verify", lambda *_args, **_options: delete(user))
     with pytest.raises(ChallengeInvalid):
-        accounts.approve(request(), code="123456", secret=started.secret, device=None)
+        accounts.finish_challenge(request(), code="123456", secret=started.secret, device=None)
 
 
 def test_a_row_that_is_refused_for_another_reason_is_no_refusal_of_the_user(

@@ -122,7 +122,10 @@ def test_a_weak_password_is_refused_with_reasons(browser: Browser, settings: Any
     validation = "django.contrib.auth.password_validation"
     settings.AUTH_PASSWORD_VALIDATORS = [
         {"NAME": f"{validation}.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
-        {"NAME": f"{validation}.UserAttributeSimilarityValidator", "OPTIONS": {"user_attributes": ("email",)}},
+        {
+            "NAME": f"{validation}.UserAttributeSimilarityValidator",
+            "OPTIONS": {"user_attributes": (get_user_model().get_email_field_name(),)},
+        },
     ]
     answer = register(browser, password="new@example")
     assert (answer.status_code, code_of(answer)) == (422, "password_rejected")

@@ -30,7 +30,10 @@ SECONDS = 1200 if IS_NIGHTLY else 300
 # Schema-valid data may be refused: a schema does not know which scopes one may give, or what an hour ago was.
 # Every request below bears its credentials as fixed headers, so that none can be left out.
 LEFT_OUT = "positive_data_acceptance,ignored_auth"
-OPEN = ("csrf", "login", "otp_approve", "otp_resend", "refresh", "logout", "jwks")
+OPEN = (
+    "csrf", "login", "otp_approve", "otp_resend", "refresh", "logout", "jwks", "register", "register_verify",
+    "password_reset", "password_reset_confirm", "email_undo", "not_me",
+)  # fmt: skip
 ENDING = ("session_end", "session_end_others")
 
 
