@@ -17,7 +17,7 @@ from django_secure_auth.apikeys.models import APIKey
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import SessionRevoked
-from django_secure_auth.kit.identifiers import MAX_IDENTIFIER
+from django_secure_auth.kit.identifiers import MAX_IDENTIFIER, canonical_identifier
 from django_secure_auth.kit.redact import redact_email
 from django_secure_auth.mail import address_of
 from django_secure_auth.otp.models import OTPChallenge
@@ -49,11 +49,16 @@ class LoginInBodySerializer(LoginSerializer):
 
 
 class AddressField(StrictCharField):
-    """An address that mail can be sent to."""
+    """An address that mail can be sent to, in its canonical form: one character may become many, and blanks too."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MAX_IDENTIFIER, **kwargs)
         self.validators.append(EmailValidator())
+
+    def to_internal_value(self, data: Any) -> str:
+        typed = super().to_internal_value(data)
+        EmailValidator()(typed)
+        return canonical_identifier(typed)  # judged too, by the validators
 
 
 class ReauthenticateSerializer(StrictSerializer):

@@ -108,6 +108,7 @@ def open_account(request: AnyRequest, challenge: OTPChallenge) -> AbstractBaseUs
     user.password = challenge.payload["password"]
     with claimed(challenge.email):
         user.save(force_insert=True)
+        OTPChallenge.objects.filter(pk=challenge.pk).update(payload={})  # the account has it now
     record(events.REGISTERED, request=request, user=user, challenge_id=str(challenge.pk))
     return user
 

@@ -372,7 +372,11 @@ def forget(user: AbstractBaseUser) -> None:
 
 
 def purge(*, before: datetime) -> int:
-    """Delete challenges and devices that were over before a moment. Returns how many."""
+    """Delete challenges and devices that were over before a moment. Returns how many.
+
+    What a registration has brought along goes as soon as it is over: a hash of a password, for an account that is none.
+    """
+    OTPChallenge.objects.filter(expires_at__lt=timezone.now()).exclude(payload={}).update(payload={})
     return sum(
         model.objects.filter(expires_at__lt=before)._raw_delete(router.db_for_write(model))
         for model in (OTPChallenge, TrustedDevice)

@@ -11,6 +11,7 @@ from django.core import mail
 from django.db import IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 
+from django_secure_auth.accounts.tasks import purge
 from django_secure_auth.addresses.models import AddressClaim
 from django_secure_auth.otp.models import OTPChallenge, TrustedDevice
 from django_secure_auth.otp.policy import code_of as derived_code
@@ -46,6 +47,7 @@ def test_the_address_is_proven_and_then_there_is_an_account(browser: Browser) ->
     assert not browser.has("challenge")
     assert TrustedDevice.objects.get().is_approved
     assert named("user_created")
+    assert OTPChallenge.objects.get().payload == {}
     browser.logout()
     assert browser.login(NEW).status_code == 200  # the device is trusted
     assert NEW not in str(AddressClaim.objects.values())
@@ -177,7 +179,22 @@ def test_a_project_may_refuse_addresses(browser: Browser, configure: Configure) 
     assert register(browser).status_code == 202
 
 
-@pytest.mark.parametrize("email", ["", "x", "a@b", "a b@example.com", "a@example.com\n", "x" * 250 + "@example.com", 5])
+@pytest.mark.parametrize(
+    "email",
+    [
+        "",
+        "x",
+        "a@b",
+        "a b@example.com",
+        "a@example.com\n",
+        "x" * 250 + "@example.com",
+        5,
+        "a@\ufdfa.example",
+        "a@" + "\u338f" * 120 + ".example",
+        "\ufb03@example.com",
+        "a@x.example " + " " * 300,
+    ],
+)
 def test_what_is_no_address_is_refused(browser: Browser, email: Any) -> None:
     assert register(browser, email).status_code == 400
     assert not OTPChallenge.objects.exists()
@@ -204,6 +221,15 @@ def test_a_unique_field_of_the_projects_own_that_is_taken_is_a_refusal(
     register(browser)
     monkeypatch.setattr(get_user_model(), "save", taken)
     assert code_of(verify(browser)) == "challenge_invalid"
+
+
+def test_what_was_never_approved_is_forgotten_when_it_is_over(browser: Browser, clock: Any) -> None:
+    register(browser)
+    purge()
+    assert OTPChallenge.objects.get().payload["password"]
+    clock.forward(minutes=11)
+    purge()
+    assert OTPChallenge.objects.get().payload == {}
 
 
 def test_a_claim_says_what_it_is_for() -> None:
