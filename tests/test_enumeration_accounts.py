@@ -134,6 +134,7 @@ def test_limits_are_the_same(story: str, configure: Configure) -> None:
     assert len(seen) == 1
 
 
+@pytest.mark.control("CS-ForgotPassword-uniform")
 @pytest.mark.slow
 @pytest.mark.parametrize("story", ["register", "reset", "email change"])
 def test_four_hundred_interleaved_tries_do_not_tell_accounts_apart_by_time(story: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from django.test import override_settings
 
 from django_secure_auth.passwords import presets
@@ -25,6 +26,7 @@ def test_w080_a_length_that_leaves_no_common_password() -> None:
     assert _found(COMMON) == []
 
 
+@pytest.mark.control("NIST-63B-3.1.1.2-5")
 def test_w081_a_rule_of_composition() -> None:
     assert _found({"NAME": f"{OURS}.CompositionValidator"}) == ["secure_auth.W081"]
 

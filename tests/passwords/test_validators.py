@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import check_password, identify_hasher, make_password
 from django.contrib.auth.password_validation import (
@@ -15,6 +16,7 @@ from django.contrib.auth.password_validation import (
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.test import override_settings
 
+from django_secure_auth.accounts import serializers
 from django_secure_auth.passwords import presets
 from django_secure_auth.passwords.validators import (
     CommonPasswordValidator,
@@ -75,6 +77,7 @@ def test_enough_common_passwords_are_left_under_the_length_rule(length: int) -> 
     assert common_passwords_from(length) >= 3000
 
 
+@pytest.mark.control("ASVS-6.2.11")
 @pytest.mark.parametrize(
     "password",
     [
@@ -131,6 +134,7 @@ def test_every_rule_tells_what_it_wants() -> None:
     assert "capital" in CompositionValidator().get_help_text()
 
 
+@pytest.mark.control("ASVS-11.4.2", "CS-PasswordStorage-argon2id", "CS-PasswordStorage-upgrade")
 def test_the_hasher_has_the_parameters_of_the_standard_and_renews_others() -> None:
     django_s = "django.contrib.auth.hashers.Argon2PasswordHasher"
     with override_settings(PASSWORD_HASHERS=[django_s]):
@@ -142,3 +146,52 @@ def test_the_hasher_has_the_parameters_of_the_standard_and_renews_others() -> No
         assert check_password("correct horse battery staple", old)
         assert identify_hasher(old).must_update(old)
         assert not identify_hasher(new).must_update(new)
+    with override_settings(PASSWORD_HASHERS=presets.PASSWORD_HASHERS):
+        assert new != make_password("correct horse battery staple")  # salted
+
+
+@pytest.mark.control("NIST-63B-3.1.1.2-g", "NIST-63B-3.1.1.2-9")
+def test_the_whole_password_counts_and_its_hash_names_how_it_was_made() -> None:
+    with override_settings(PASSWORD_HASHERS=presets.PASSWORD_HASHERS):
+        one, other = make_password("x" * 127 + "a"), make_password("x" * 127 + "a")
+        assert one != other
+        assert one.startswith("argon2$argon2id$v=19$m=47104,t=1,p=1$")
+        assert check_password("x" * 127 + "a", one)
+        assert not check_password("x" * 127 + "b", one)
+
+
+@pytest.mark.control("NIST-63B-3.1.1.2-2", "NIST-63B-3.1.1.2-3")
+def test_every_printable_character_and_long_passwords_are_taken() -> None:
+    for number in range(32, 127):
+        for password in (
+            chr(number) + "correct horse",
+            "correct" + chr(number) + "horse",
+            "correct horse" + chr(number),
+        ):
+            assert refusals(password) == [], password
+    for length in (64, 128, 256):
+        assert refusals("correct horse battery staple "[: length % 29 or 29] + "y z" * (length // 3)) == []
+
+
+@pytest.mark.control("NIST-63B-3.1.1.2-4")
+def test_fifteen_emoji_are_fifteen_characters() -> None:
+    rule = LengthValidator(min_length=15)
+    rule.validate("🐎" * 15)
+    with pytest.raises(ValidationError):
+        rule.validate("🐎" * 14)
+
+
+@pytest.mark.control("NIST-63B-3.1.1.2-b")
+def test_the_whole_password_is_looked_up_and_not_its_parts() -> None:
+    assert refusals("password1234") == ["password_too_common"]
+    assert refusals("my password1234 is not this one") == []
+
+
+@pytest.mark.control("ASVS-6.4.2", "NIST-63B-3.1.1.2-7", "NIST-63B-3.1.1.2-8")
+def test_there_are_no_hints_and_no_secret_questions() -> None:
+    ours = apps.get_app_config("django_secure_auth").get_models()
+    names = {field.name for model in ours for field in model._meta.get_fields()}
+    bodies = {name for one in vars(serializers).values() if isinstance(one, type) and hasattr(one, "_declared_fields")
+              for name in one._declared_fields}  # fmt: skip
+    assert {"new_password", "email"} <= bodies
+    assert not [name for name in names | bodies if "hint" in name or "question" in name or "answer" in name]

@@ -53,6 +53,7 @@ def pay(browser: Browser, code: str | None = None, account: int = 1, **changes: 
     return browser.request("POST", f"/pay/{account}/", {**BODY, **changes}, headers=headers)
 
 
+@pytest.mark.control("ASVS-7.5.3", "CS-TransactionAuth-1.1")
 def test_the_mail_names_what_is_approved_and_the_code_approves_it_once(signed_in: Browser) -> None:
     asked = pay(signed_in)
     assert asked.status_code == 202
@@ -69,6 +70,7 @@ def test_the_mail_names_what_is_approved_and_the_code_approves_it_once(signed_in
     assert event.details["action"] == "pay"
 
 
+@pytest.mark.control("CS-TransactionAuth-2.6")
 @pytest.mark.parametrize("change", [{"to": "Eve"}, {"amount": 101}, {"amount": "100"}, {"account": 2}])
 def test_it_is_good_for_nothing_else(signed_in: Browser, change: dict[str, Any]) -> None:
     pay(signed_in)
@@ -88,6 +90,7 @@ def test_nor_elsewhere(signed_in: Browser) -> None:
     assert pay(signed_in, code).status_code == 200
 
 
+@pytest.mark.control("ASVS-2.3.1", "CS-TransactionAuth-1.4")
 def test_a_sign_in_code_approves_nothing(signed_in: Browser, configure: Configure) -> None:
     configure(OTP_POLICY="always")
     signed_in.login()

@@ -61,6 +61,7 @@ def address() -> str:
     return address_of(get_user_model()._default_manager.get())
 
 
+@pytest.mark.control("CS-Email-change")
 def test_it_takes_effect_when_it_is_proven_and_the_old_address_is_told(signed_in: Browser) -> None:
     asked = ask(signed_in)
     assert asked.status_code == 202

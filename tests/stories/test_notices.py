@@ -74,6 +74,7 @@ def test_a_device_with_a_code_was_told_by_the_mail_of_the_code(browser: Browser,
     assert "Firefox on Linux" in str(mail.outbox[-1].body)
 
 
+@pytest.mark.control("NIST-63B-4.2.3")
 def test_a_change_and_a_reset_of_the_password_are_told(browser: Browser, ana: Any) -> None:
     browser.sign_in()
     browser.post("password-change", {"current_password": PASSWORD, "new_password": "another long pass phrase"})
@@ -107,6 +108,7 @@ def test_a_kind_can_be_switched_off(browser: Browser, ana: Any, configure: Confi
     assert not MailedLink.objects.exists()
 
 
+@pytest.mark.control("NIST-63B-4.3")
 def test_who_says_not_me_closes_the_account_off_until_a_reset(browser: Browser, ana: Any) -> None:
     browser.sign_in()
     tell("password_changed", ana)

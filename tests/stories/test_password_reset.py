@@ -54,7 +54,7 @@ def confirm(browser: Browser, new: str = NEW, **given: str) -> Any:
     return browser.post("password-reset-confirm", {**(given or link()), "new_password": new})
 
 
-@pytest.mark.control("ASVS-6.4.3", "ASVS-7.4.3")
+@pytest.mark.control("ASVS-6.4.3", "ASVS-7.4.3", "CS-ForgotPassword-nologin")
 def test_a_forgotten_password_is_reset_once_and_nobody_is_signed_in(browser: Browser, ana: Any) -> None:
     other = Browser(address="198.51.100.7")
     other.sign_in()
@@ -202,6 +202,7 @@ def test_a_host_header_does_not_lead_the_link_elsewhere(browser: Browser, ana: A
     assert link()
 
 
+@pytest.mark.control("ASVS-2.3.3")
 @pytest.mark.parametrize("lost", ["the link", "the password"])
 def test_of_two_with_one_link_one_comes_through(
     browser: Browser, ana: Any, monkeypatch: pytest.MonkeyPatch, lost: str

@@ -31,7 +31,7 @@ def verify(browser: Browser, code: str | None = None) -> Any:
     return browser.post("register-verify", {"otp_code": code or last_code()})
 
 
-@pytest.mark.control("ASVS-6.2.1")
+@pytest.mark.control("ASVS-6.2.1", "CS-Email-verify")
 def test_the_address_is_proven_and_then_there_is_an_account(browser: Browser) -> None:
     asked = register(browser)
     assert asked.status_code == 202
@@ -120,6 +120,7 @@ def test_of_two_registrations_one_becomes_an_account() -> None:
     assert get_user_model()._default_manager.count() == 1
 
 
+@pytest.mark.control("NIST-63B-3.1.1.2-c")
 def test_a_weak_password_is_refused_with_reasons(browser: Browser, settings: Any) -> None:
     validation = "django.contrib.auth.password_validation"
     settings.AUTH_PASSWORD_VALIDATORS = [
@@ -158,6 +159,7 @@ def test_the_code_is_bound_to_the_browser(browser: Browser) -> None:
     assert code_of(verify(Browser())) == "challenge_invalid"
 
 
+@pytest.mark.control("ASVS-2.3.1")
 def test_a_sign_in_code_does_not_verify_and_opens_nothing_here(browser: Browser) -> None:
     make_user()
     browser.login()

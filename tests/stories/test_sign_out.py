@@ -37,7 +37,9 @@ def signed_in(browser: Browser) -> Browser:
     return browser
 
 
-@pytest.mark.control("ASVS-7.4.1", "ASVS-14.3.1", "CLEARSITEDATA-logout", "LOGVOC-session_use_after_expire")
+@pytest.mark.control(
+    "ASVS-7.4.1", "ASVS-14.3.1", "CLEARSITEDATA-logout", "LOGVOC-session_use_after_expire", "NIST-63B-5.1-b"
+)
 def test_sign_out_ends_the_session_and_clears_the_browser(signed_in: Browser) -> None:
     """R27: the access token is dead at once, though it has not expired."""
     tab = signed_in.copy("access", "refresh")
