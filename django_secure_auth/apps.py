@@ -18,6 +18,7 @@ class SecureAuthConfig(AppConfig):
     def ready(self) -> None:
         # Models are there from here on, not earlier.
         from django_secure_auth.checks import run_checks  # noqa: PLC0415  # needs the app registry
+        from django_secure_auth.passwords.checks import check_twins  # noqa: PLC0415  # needs the app registry
         from django_secure_auth.rbac.policy import RECEIVERS, after_migrate  # noqa: PLC0415  # needs the app registry
         from django_secure_auth.sessions.models import Session  # noqa: PLC0415  # needs the app registry
         from django_secure_auth.sessions.state import (  # noqa: PLC0415  # needs the app registry
@@ -35,6 +36,7 @@ class SecureAuthConfig(AppConfig):
 
         for function, is_deploy in run_checks:
             checks.register(function, "secure_auth", deploy=is_deploy)
+        checks.register(check_twins, checks.Tags.database)
 
 
 class SecureAdminConfig(admin_apps.AdminConfig):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage
+from django.db import DatabaseError, router
+from django.db.models import Count
+from django.db.models.functions import Lower
 from django.utils.module_loading import import_string
 
 from django_secure_auth.findings import warning
@@ -17,6 +21,7 @@ from django_secure_auth.passwords.validators import (
     common_passwords_from,
 )
 
+_NAMED_AT_MOST = 5
 _ENOUGH = 3000
 """ASVS 6.2.4."""
 
@@ -42,3 +47,30 @@ def find_weak_rules() -> Iterable[CheckMessage]:
             "CompositionValidator asks for kinds of characters: people answer with 'Password1!', which is tried first.",
             "Ask for length instead, unless an older rule binds you (NIST SP 800-63B-4 §3.1.1.2, ASVS 6.2.5).",
         )
+
+
+def find_twins(using: str) -> Iterable[CheckMessage]:
+    """W082, with `check --database`: accounts whose addresses differ in case only. Names their keys, no address."""
+    model = get_user_model()
+    name = model.get_email_field_name()
+    addresses = model._base_manager.using(using).annotate(folded=Lower(name)).exclude(folded__in=("", None)).order_by()
+    shared = addresses.values("folded").annotate(accounts=Count("pk")).filter(accounts__gt=1)
+    try:
+        count = shared.count()
+        first = addresses.filter(folded__in=[row["folded"] for row in shared[:_NAMED_AT_MOST]])
+        keys = ", ".join(str(key) for key in first.order_by("folded", "pk").values_list("pk", flat=True))
+    except DatabaseError:  # not migrated yet
+        return
+    if count:
+        more = ", …" if count > _NAMED_AT_MOST else ""
+        yield warning(
+            82,
+            f"{count} addresses have several accounts, which differ in case only: {keys}{more}.",
+            "Only whoever types the exact spelling signs in. Merge the accounts, or give one another address.",
+        )
+
+
+def check_twins(databases: Collection[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Look for twins where the users are, if `check --database` names that database."""
+    using = router.db_for_read(get_user_model())
+    return list(find_twins(using)) if databases and using in databases else []

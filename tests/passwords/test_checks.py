@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.core.checks import run_checks
 from django.test import override_settings
 
 from django_secure_auth.passwords import presets
-from django_secure_auth.passwords.checks import find_weak_rules
+from django_secure_auth.passwords.checks import check_twins, find_weak_rules
 
 OURS = "django_secure_auth.passwords.validators"
 COMMON = {"NAME": f"{OURS}.CommonPasswordValidator"}
@@ -34,3 +36,16 @@ def test_w081_a_rule_of_composition() -> None:
 def test_the_preset_and_no_rules_at_all_are_another_checks() -> None:
     assert _found(*presets.AUTH_PASSWORD_VALIDATORS) == []
     assert _found() == []
+
+
+@pytest.mark.django_db
+def test_w082_twins_are_looked_for_where_the_users_are_and_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That they are found shows tests/stories/test_takeover.py."""
+    assert check_twins() == check_twins(databases=["other"]) == check_twins(databases=["default"]) == []
+    assert "secure_auth.W082" not in {one.id for one in run_checks()}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_users_that_are_not_migrated_yet_have_no_twins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(get_user_model()._meta, "db_table", "no_such_table")
+    assert check_twins(databases=["default"]) == []
