@@ -2,6 +2,7 @@
 
 from django_secure_auth.apikeys.admin import APIKeyAdmin
 from django_secure_auth.audit.admin import AuditSealAdmin, SecurityEventAdmin
+from django_secure_auth.links.admin import MailedLinkAdmin
 from django_secure_auth.otp.admin import OTPBudgetAdmin, OTPChallengeAdmin, TrustedDeviceAdmin
 from django_secure_auth.rbac.admin import RoleAdmin, RoleAssignmentAdmin
 from django_secure_auth.sessions.admin import SessionAdmin
@@ -9,6 +10,7 @@ from django_secure_auth.sessions.admin import SessionAdmin
 __all__ = [
     "APIKeyAdmin",
     "AuditSealAdmin",
+    "MailedLinkAdmin",
     "OTPBudgetAdmin",
     "OTPChallengeAdmin",
     "RoleAdmin",
