@@ -12,6 +12,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler, get_internal_wsgi_application
 from django.db import connection
 
+from django_secure_auth.conf import DEFAULT_NOTICES
 from tests.browser import PASSWORD as PASSWORD
 from tests.browser import make_user
 from tests.races.browser import Browser, let_go
@@ -23,6 +24,8 @@ ROUNDS = 2 if connection.vendor == "mysql" else 5
 # One address sends everything here; what limits an address is not what these tests are about.
 LIMITS = ("login_address", "login_account", "login_password", "login_site", "otp", "refresh")
 WIDE = dict.fromkeys(LIMITS, "100000/15m")
+# Nor notices: mails are counted here, and links.
+SILENT = dict.fromkeys(DEFAULT_NOTICES, False)
 
 Configure = Callable[..., None]
 
@@ -54,7 +57,9 @@ def configure(settings: Any) -> Configure:
 
     def change(**values: Any) -> None:
         limits = {**settings.DJANGO_SECURE_AUTH.get("RATE_LIMITS", WIDE), **values.pop("RATE_LIMITS", {})}
-        settings.DJANGO_SECURE_AUTH = {**settings.DJANGO_SECURE_AUTH, **values, "RATE_LIMITS": limits}
+        settings.DJANGO_SECURE_AUTH = {
+            **settings.DJANGO_SECURE_AUTH, "NOTICES": SILENT, **values, "RATE_LIMITS": limits,
+        }  # fmt: skip
 
     change()
     return change

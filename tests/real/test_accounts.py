@@ -64,9 +64,10 @@ def test_a_forgotten_password_is_reset(site: Deployment) -> None:
     assert stranger.post("password/reset/confirm", {**given, "new_password": NEW}).status == 204
     assert visitor.me().problem == "session_revoked"
     assert stranger.post("password/reset/confirm", {**given, "new_password": NEW}).problem == "reset_invalid"
+    assert "was reset by a link" in last_letter(site, email, 3).part("plain")
     asked = stranger.login(email, NEW)
     assert asked.status == 202  # no device is trusted any more
-    assert stranger.approve(last_letter(site, email, 3).code).status == 200
+    assert stranger.approve(last_letter(site, email, 4).code).status == 200
 
 
 def test_an_address_is_changed_and_taken_back(site: Deployment) -> None:

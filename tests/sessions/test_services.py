@@ -10,10 +10,10 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from django_secure_auth.request_scope import device_label
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import (
     alive,
-    device_label,
     end_all,
     end_session,
     end_sessions,
