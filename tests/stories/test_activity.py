@@ -10,7 +10,7 @@ from django_secure_auth.audit import events
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.audit.services import record
 from django_secure_auth.testing import sign_in
-from tests.browser import Browser, code_of, make_user, session_of
+from tests.browser import Browser, code_of, make_user, session_of, url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,7 +52,7 @@ def test_pages_are_followed_by_their_cursor(browser: Browser, ana: Any) -> None:
 
 def test_a_cursor_of_nonsense_is_not_found(browser: Browser, ana: Any) -> None:
     sign_in(browser.client, ana)
-    answer = browser.client.get("/api/auth/activity/?cursor=x", secure=True)
+    answer = browser.request("GET", f"{url('activity')}?cursor=x")
     assert (answer.status_code, code_of(answer)) == (404, "not_found")
 
 
