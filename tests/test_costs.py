@@ -202,12 +202,14 @@ def test_a_request_with_a_key_is_one_query_by_its_index(user: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.database("postgresql")  # where a hundred thousand are; on the others it takes a minute to make them
 def test_a_request_with_a_key_is_one_query_among_a_hundred_thousand(user: Any) -> None:
     """R30: flat."""
     assert_one_look_up(user, 100_000)
 
 
 @pytest.mark.nightly
+@pytest.mark.database("postgresql")  # where a hundred thousand are; on the others it takes a minute to make them
 def test_a_request_with_a_key_is_one_query_among_a_million(user: Any) -> None:
     """R30: flat."""
     assert_one_look_up(user, 1_000_000)
