@@ -29,7 +29,10 @@ Configure = Callable[..., None]
 MANY = "1000000/1d"
 
 # Of the same length, or whoever types more is answered later.
-ADDRESSES = {"unknown": "eve@example.com", "control": "ida@example.com", "known": "ana@example.com", "inactive": "ben@example.com"}  # fmt: skip  # noqa: E501
+ADDRESSES = {
+    "unknown": "eve@example.com", "control": "ida@example.com", "known": "ana@example.com",
+    "inactive": "ben@example.com",
+}  # fmt: skip
 PAIRS = [("unknown", "control"), ("unknown", "known"), ("unknown", "inactive"), ("known", "inactive")]
 
 
