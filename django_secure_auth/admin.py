@@ -5,11 +5,13 @@ from django_secure_auth.audit.admin import AuditSealAdmin, SecurityEventAdmin
 from django_secure_auth.links.admin import MailedLinkAdmin
 from django_secure_auth.otp.admin import OTPBudgetAdmin, OTPChallengeAdmin, TrustedDeviceAdmin
 from django_secure_auth.rbac.admin import RoleAdmin, RoleAssignmentAdmin
+from django_secure_auth.recovery.admin import CompromisedPasswordAdmin
 from django_secure_auth.sessions.admin import SessionAdmin
 
 __all__ = [
     "APIKeyAdmin",
     "AuditSealAdmin",
+    "CompromisedPasswordAdmin",
     "MailedLinkAdmin",
     "OTPBudgetAdmin",
     "OTPChallengeAdmin",

@@ -360,13 +360,25 @@ DEFAULT_RATE_LIMITS: dict[str, str] = {
     "login_password": "20/15m",
     "login_site": "1000/15m",
     "otp": "20/15m",
+    "otp_address": "10/h",
     "refresh": "600/15m",
     "register": "20/h",
     "password_reset": "3/h",
     "password_reset_address": "60/h",
 }
 DEFAULT_NOTICES: dict[str, bool] = dict.fromkeys(
-    ("new_device", "password_changed", "reset_used", "api_key_created", "wrong_codes", "role_granted"), True
+    (
+        "new_device",
+        "password_changed",
+        "reset_used",
+        "api_key_created",
+        "wrong_codes",
+        "role_granted",
+        "refresh_reused",
+        "email_changed",
+        "account_closing",
+    ),
+    True,
 )
 # What guards a secret is closed without its counters; what guards the load is open. Beside the limits above those of
 # API keys, and of the views that say nothing of their own.
@@ -520,6 +532,22 @@ class Conf:
         judge=_a_link_path,
         text="Your page behind `BASE_URL` that takes the new password and sends it to `password/reset/confirm/`. "
         "Behind a `#` the token reaches no server's log and no Referer.",
+    )
+    BREACHED_PASSWORDS_FILE = Setting[str | None](
+        None,
+        judge=_a_text_or_none,
+        text="Path of a filter that `secure_auth_breached build` has made; new passwords that it lists are refused.",
+    )
+    BREACHED_PASSWORDS_API = Setting(
+        False,
+        judge=_a_bool,
+        text="Ask the range service of Have I Been Pwned about new passwords: five characters of a SHA-1 leave. A "
+        "password passes, and an event is written, when it gives no answer within `PWNED_PASSWORDS['API_TIMEOUT']`.",
+    )
+    BREACHED_AT_SIGN_IN = Setting(
+        False,
+        judge=_a_bool,
+        text="Ask the filter at sign-in too: who comes with a right, breached password has to choose another.",
     )
     EMAIL_UNDO_TTL = Setting(
         timedelta(hours=72),

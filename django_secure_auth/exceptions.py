@@ -131,6 +131,14 @@ class Forbidden(SecureAuthError):
     default_detail = "You may not do this."
 
 
+class PasswordChangeRequired(Forbidden):
+    """The password is right, and known to others: a link to choose another one was mailed."""
+
+    code = "password_change_required"
+    title = "Choose another password"
+    default_detail = "This password is known to others. Choose another one by the link that was mailed to you."
+
+
 class CSRFFailed(Forbidden):
     code = "csrf_failed"
     title = "Request not proven to be yours"

@@ -5,6 +5,7 @@ from django_secure_auth.apikeys.models import APIKey
 from django_secure_auth.audit.models import AuditSeal, SecurityEvent
 from django_secure_auth.links.models import MailedLink
 from django_secure_auth.otp.models import OTPBudget, OTPChallenge, TrustedDevice
+from django_secure_auth.passwords.models import CompromisedPassword
 from django_secure_auth.rbac.models import Role, RoleAssignment, RoleLink, UserAccess
 from django_secure_auth.sessions.models import Session
 
@@ -12,6 +13,7 @@ __all__ = [
     "APIKey",
     "AddressClaim",
     "AuditSeal",
+    "CompromisedPassword",
     "MailedLink",
     "OTPBudget",
     "OTPChallenge",

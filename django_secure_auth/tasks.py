@@ -6,6 +6,5 @@ from django_secure_auth.audit.tasks import seal
 from django_secure_auth.notices.tasks import send_notice
 from django_secure_auth.otp.tasks import send_code
 from django_secure_auth.recovery.tasks import send_reset
-from django_secure_auth.tokens.tasks import tell_of_reuse
 
-__all__ = ["purge", "seal", "send_code", "send_notice", "send_reset", "send_undo", "tell_of_reuse"]
+__all__ = ["purge", "seal", "send_code", "send_notice", "send_reset", "send_undo"]

@@ -38,7 +38,7 @@ PAIRS = [("unknown", "control"), ("unknown", "known"), ("unknown", "inactive"), 
 
 @pytest.fixture(autouse=True)
 def worker(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("register", "password_reset", "password_reset_address", "otp")
+    names = ("register", "password_reset", "password_reset_address", "otp", "otp_address")
     configure(
         BASE_URL="https://app.example", MAIL_DELIVERY="celery", RATE_LIMITS=dict.fromkeys(names, MANY)
     )  # fmt: skip

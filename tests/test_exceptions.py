@@ -27,6 +27,7 @@ CONTRACT = {
     "reset_invalid": 401,
     "cross_site_request": 403,
     "csrf_failed": 403,
+    "password_change_required": 403,
     "permission_denied": 403,
     "step_up_required": 403,
     "not_found": 404,

@@ -236,16 +236,12 @@ class AChallenge:
     ip_address: str | None = None
 
 
-class ASession(AChallenge):
-    ip_address = "192.0.2.7"
-
-
 @pytest.mark.control("ASVS-1.2.1")
 @pytest.mark.parametrize(
     ("template", "context"),
     [
         ("otp_code", {"code": "123456", "challenge": AChallenge, "minutes": 5}),
-        ("session_ended_for_reuse", {"session": ASession}),
+        ("password_reset", {"asked": AChallenge, "link": "/reset/", "minutes": 30}),
     ],
 )
 def test_our_own_letters_are_escaped_where_they_are_html_and_nowhere_else(

@@ -179,6 +179,9 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "OTP_POLICY": (["always", "never", "new_device", always], ["sometimes", None, True, 1, ["always"]]),
     "REGISTRATION_OPEN": ([False, True], A_BOOL[1]),
     "REGISTRATION_FIELDS": ([["first_name"], (), []], ["first_name", ["password"], ["is_staff"], ["email"], [5], None]),
+    "BREACHED_PASSWORDS_FILE": ([None, "breached.bloom"], ["", 5, True]),
+    "BREACHED_PASSWORDS_API": ([False, True], A_BOOL[1]),
+    "BREACHED_AT_SIGN_IN": ([False, True], A_BOOL[1]),
     "ADDRESS_POLICY": ([str, None], ["tests.nowhere", 5, False]),
     "PASSWORD_RESET_TTL": duration(5 * MINUTE, DAY),
     "PASSWORD_RESET_PATH": (

@@ -46,12 +46,14 @@ from django_secure_auth.otp.models import OTPChallenge
 from django_secure_auth.otp.policy import is_code, is_code_required
 from django_secure_auth.passwords.services import (
     find_account,
+    is_known_to_others,
     judge_new_password,
     prove_password,
     replace_password,
     reserve_attempt,
 )
 from django_secure_auth.ratelimit.services import reserve
+from django_secure_auth.recovery.services import refuse_compromised
 from django_secure_auth.request_scope import AnyRequest, Credentials, plain_request, scope_of
 from django_secure_auth.sessions.models import Session, idle_timeout
 from django_secure_auth.sessions.services import end_all, end_session, keep_under, open_session, prove_again
@@ -83,7 +85,7 @@ def log_in_with_password(
 ) -> Response:
     """Sign in with a password: 200 with a session, or 202 with a challenge.
 
-    Raises LimitReached, InvalidCredentials, StateUnavailable, and what `log_in` raises.
+    Raises LimitReached, InvalidCredentials, PasswordChangeRequired, StateUnavailable, and what `log_in` raises.
     """
     identifier = canonical_identifier(email)
     known = otp.users_of_device(device)
@@ -95,6 +97,8 @@ def log_in_with_password(
         attempt = reserve_attempt(request, identifier, device=None)
         found = find_account(email)
     user = prove_password(request, found, password, attempt)
+    if is_known_to_others(found or user, password):
+        refuse_compromised(request, found or user)
     return _log_in(request, user, amr=["pwd"], remember_me=remember_me, device=device, is_trusted=known.get(user.pk))
 
 

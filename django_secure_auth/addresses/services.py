@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from django_secure_auth.addresses.models import AddressClaim
 from django_secure_auth.addresses.tasks import UNDO, send_undo
+from django_secure_auth.apikeys import services as apikeys
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.conf import conf
@@ -25,6 +26,7 @@ from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.links import services as links
 from django_secure_auth.mail import address_of
+from django_secure_auth.notices.services import tell
 from django_secure_auth.otp import services as otp
 from django_secure_auth.otp.models import OTPChallenge
 from django_secure_auth.passwords.services import find_account, judge_new_password, scramble_password
@@ -140,6 +142,7 @@ def change(request: AnyRequest, session: Session, challenge: OTPChallenge) -> Ab
     old = address_of(user)
     with claimed(challenge.email):
         _set_address(user, challenge.email)
+        tell("email_changed", user, request=request)
         undo = links.make(UNDO, request=request, email=old, user=user, lifetime=conf.EMAIL_UNDO_TTL)
         links.mail_after_commit(undo, send_undo, robust=True)
     record(events.EMAIL_CHANGED, request=request, user=user, session_id=session.pk)
@@ -155,8 +158,8 @@ def _set_address(user: Any, address: str) -> None:
 def undo_change(request: AnyRequest, *, uid: str, token: str) -> None:
     """Give an account the address back that it had before: for the owner, whom somebody else has written out.
 
-    All sessions end, no device is trusted, and the password is one that nobody knows: a reset comes next. Later
-    changes are undone with it. Raises ResetInvalid, always the same, also when the address is another account's by now.
+    All sessions and API keys end, no device is trusted, and the password is one that nobody knows: a reset comes next.
+    Later changes are undone with it. Raises ResetInvalid, always the same, also when the address is another account's by now.
     """
     link = links.judge(UNDO, uid=uid, token=token)
     if link is None:
@@ -171,6 +174,7 @@ def undo_change(request: AnyRequest, *, uid: str, token: str) -> None:
             _set_address(user, link.email)
             scramble_password(user)
             otp.forget(user)
+            apikeys.revoke_all(user, reason="email_change_undone")
             end_all(user, reason="email_change_undone")
     except ChallengeInvalid:
         raise ResetInvalid from None

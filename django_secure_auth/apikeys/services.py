@@ -358,6 +358,11 @@ def revoke(key: APIKey, *, reason: str, actor: Any = None) -> bool:
     return bool(ended)
 
 
+def revoke_all(user: AbstractBaseUser, *, reason: str, actor: Any = None) -> int:
+    """Revoke every living key of a user: somebody else was in the account. Returns how many. `actor` as in `revoke`."""
+    return sum(revoke(key, reason=reason, actor=actor) for key in APIKey.objects.primary().for_user(user).alive())
+
+
 def purge(*, before: datetime) -> int:
     """Delete keys that ended before a moment. Returns how many."""
     return APIKey.objects.over(before=before)._raw_delete(router.db_for_write(APIKey))

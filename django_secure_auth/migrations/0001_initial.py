@@ -487,4 +487,25 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="CompromisedPassword",
+            fields=[
+                (
+                    "user",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="secure_auth_compromised",
+                        serialize=False,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                ("password_fingerprint", models.CharField(editable=False, max_length=32)),
+                ("reason", models.CharField(default="reported", max_length=32)),
+                ("since", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+            ],
+            options={
+                "ordering": ("-since",),
+            },
+        ),
     ]

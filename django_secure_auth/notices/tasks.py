@@ -21,6 +21,11 @@ KINDS: dict[str, Any] = {
     "api_key_created": _("The API key “{name}” was made for your account. Programs that hold it act in your name."),
     "wrong_codes": _("Somebody knows your password, and has tried codes until none was left. Choose another password."),
     "role_granted": _("You were given the role “{role}”."),
+    "refresh_reused": _(
+        "A refresh token of yours was used twice, as after a theft. The session was ended: “{device}”."
+    ),
+    "email_changed": _("The address of your account was changed to this one."),
+    "account_closing": _("Your account is going to be closed on {day}. To keep it, sign in before that day."),
 }
 """What is told, in the words of its mail; the names in braces are the details."""
 

@@ -24,6 +24,7 @@ from django_secure_auth.exceptions import (
     OTPInvalid,
     PolicyRejected,
     RateLimited,
+    SecureAuthError,
     rate_limit_headers,
 )
 from django_secure_auth.kit.identifiers import canonical_identifier
@@ -84,7 +85,7 @@ def start(
         raise PolicyRejected(errors={"email": ["This account has no e-mail address for a code."]})
     user_id = user.pk if user is not None else None
     _refuse_without_budget(user_id, request)
-    taken = _reserve_send(user_id, address, request)
+    taken = _reserve_send(user, address, request)
     now = timezone.now()
     scope = scope_of(request)
     secret = new_secret()
@@ -111,20 +112,27 @@ def start(
     return Started(challenge, secret)
 
 
-def _reserve_send(user_id: Any, address: str, request: AnyRequest) -> Reservation | None:
-    """Count a mail for an account, or for an address that is nobody's yet."""
-    return reserve("otp", canonical_identifier(address) if user_id is None else str(user_id), request=request)
+def _reserve_send(user: AbstractBaseUser | None, address: str, request: AnyRequest) -> tuple[Reservation | None, ...]:
+    """Count a mail for the account that asks, and for an address that is not its own: nobody's mailbox is flooded."""
+    own = () if user is None else (reserve("otp", str(user.pk), request=request),)
+    if user is not None and address == address_of(user):
+        return own
+    try:
+        return (*own, reserve("otp_address", canonical_identifier(address), request=request))
+    except SecureAuthError:
+        give_back(*own)
+        raise
 
 
-def _send_after_commit(challenge: OTPChallenge, taken: Reservation | None) -> None:
+def _send_after_commit(challenge: OTPChallenge, taken: tuple[Reservation | None, ...]) -> None:
     transaction.on_commit(partial(_send, challenge, taken), using=router.db_for_write(OTPChallenge))
 
 
-def _send(challenge: OTPChallenge, taken: Reservation | None) -> None:
+def _send(challenge: OTPChallenge, taken: tuple[Reservation | None, ...]) -> None:
     try:
         deliver(send_code, str(challenge.pk), expires=conf.OTP_TTL)
     except DeliveryUnavailable:
-        give_back(taken)  # a broker that is away must not use up what is for codes that were sent
+        give_back(*taken)  # a broker that is away must not use up what is for codes that were sent
         OTPChallenge.objects.filter(pk=challenge.pk).close("undelivered")
         record(events.OTP_UNDELIVERED, user=challenge.user_id, challenge_id=str(challenge.pk), reason="broker")
         raise
@@ -218,7 +226,7 @@ def resend(challenge: OTPChallenge, *, request: AnyRequest) -> OTPChallenge:
     budget of wrong codes is used up).
     """
     _refuse_without_budget(challenge.user_id, request)
-    taken = _reserve_send(challenge.user_id, challenge.email, request)
+    taken = _reserve_send(challenge.user, challenge.email, request)
     now = timezone.now()
     moved = (
         OTPChallenge.objects.open(now)
@@ -228,7 +236,7 @@ def resend(challenge: OTPChallenge, *, request: AnyRequest) -> OTPChallenge:
         )
     )
     if not moved:
-        give_back(taken)  # nothing is sent: an impatient click costs nothing
+        give_back(*taken)  # nothing is sent: an impatient click costs nothing
     later = OTPChallenge.objects.primary().select_related("user").filter(pk=challenge.pk).first()
     if later is None:  # deleted meanwhile, with its account
         raise ChallengeInvalid

@@ -13,6 +13,7 @@ from django.db.models import Count
 from django.db.models.functions import Lower
 from django.utils.module_loading import import_string
 
+from django_secure_auth.conf import conf
 from django_secure_auth.findings import warning
 from django_secure_auth.passwords.validators import (
     CommonPasswordValidator,
@@ -26,8 +27,21 @@ _ENOUGH = 3000
 """ASVS 6.2.4."""
 
 
+def _why_no_breaches() -> str | None:
+    if conf.BREACHED_PASSWORDS_FILE is None and not conf.BREACHED_PASSWORDS_API:
+        return None
+    try:
+        from django_secure_auth.passwords import breached  # noqa: PLC0415  # needs the extra `breached`
+
+        if conf.BREACHED_PASSWORDS_FILE is not None:
+            breached.load(conf.BREACHED_PASSWORDS_FILE)
+    except (ImportError, OSError, ValueError) as error:
+        return str(error)
+    return None
+
+
 def find_weak_rules() -> Iterable[CheckMessage]:
-    """W080 and W081, with `--deploy`: rules that let too much pass, or forbid what helps."""
+    """W080, W081 and W083, with `--deploy`: rules that let too much pass, or forbid what helps."""
     entries: list[Any] = list(settings.AUTH_PASSWORD_VALIDATORS)
     kinds = [(import_string(entry["NAME"]), entry.get("OPTIONS", {})) for entry in entries]
     length = max(
@@ -40,6 +54,12 @@ def find_weak_rules() -> Iterable[CheckMessage]:
             f"Of the common passwords only {common_passwords_from(length)} have {length} characters: the list refuses "
             f"next to nothing (ASVS 6.2.4 asks for {_ENOUGH}).",
             "Nobody needs so long a minimum; or check against breached passwords too.",
+        )
+    if (complaint := _why_no_breaches()) is not None:
+        yield warning(
+            83,
+            f"Breached passwords cannot be looked up: {complaint}. New ones pass unchecked.",
+            "Make the file with `manage.py secure_auth_breached build`; install django-secure-auth[breached].",
         )
     if any(kind is CompositionValidator for kind, _ in kinds):
         yield warning(

@@ -17,5 +17,6 @@ PASSWORD_HASHERS: list[str] = [
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": "django_secure_auth.passwords.validators.LengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django_secure_auth.passwords.validators.CommonPasswordValidator"},
+    {"NAME": "django_secure_auth.passwords.validators.BreachedPasswordValidator"},
     {"NAME": "django_secure_auth.passwords.validators.OwnWordsValidator"},
 ]

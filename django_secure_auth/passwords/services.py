@@ -22,18 +22,21 @@ from django.db.models import Q
 from django_secure_auth.audit import events
 from django_secure_auth.audit.events import Event
 from django_secure_auth.audit.services import record
-from django_secure_auth.conf import secret_ring
+from django_secure_auth.conf import conf, secret_ring
 from django_secure_auth.exceptions import InvalidCredentials, PasswordRejected, RateLimited, rate_limit_headers
 from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.passwords.fields import CanonicalEmailField
+from django_secure_auth.passwords.models import CompromisedPassword
+from django_secure_auth.passwords.validators import is_breached
 from django_secure_auth.prepared import Param, PreparedSelect, same_in_any_case
 from django_secure_auth.ratelimit.services import Reservation, give_back, keep, reserve, reserve_member, watch
 from django_secure_auth.request_scope import AnyRequest, plain_request, scope_of
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import rehash
-from django_secure_auth.sessions.state import user_columns, user_of
+from django_secure_auth.sessions.state import password_fingerprint, user_columns, user_of
 
+_COMPROMISED = "_secure_auth_compromised"
 _LOOKALIKES = 1000
 """How many addresses a collation may hold for one: so many that nobody hides an account behind look-alikes."""
 
@@ -59,9 +62,10 @@ def find_account(typed: str) -> AbstractBaseUser | None:
 def _accounts_like(identifier: str, typed: str) -> Iterator[AbstractBaseUser]:
     model = get_user_model()
     if type(model._default_manager).get_queryset is models.Manager.get_queryset:
-        for password, *values in _prepared.rows(identifier=identifier, typed=typed):
+        for password, compromised, *values in _prepared.rows(identifier=identifier, typed=typed):
             user = user_of(values)
             user.password = password
+            setattr(user, _COMPROMISED, compromised or "")
             yield user
     else:  # a manager of the project's own may choose anew each time: by tenant, say
         in_any_case = Q(**{f"{model.get_email_field_name()}__iexact": identifier})
@@ -81,7 +85,7 @@ def _with_parameters() -> models.QuerySet[Any, Any]:
     name = model.get_email_field_name()
     identifier, typed = Param("identifier", model, name), Param("typed", model, name)
     look_alikes = _look_alikes(identifier, typed, same_in_any_case("identifier", model, name))
-    return look_alikes.values_list("password", *user_columns())
+    return look_alikes.values_list("password", "secure_auth_compromised__password_fingerprint", *user_columns())
 
 
 _prepared = PreparedSelect(_with_parameters)
@@ -236,6 +240,10 @@ def _keep_sessions(user: AbstractBaseUser, found: AbstractBaseUser, password: st
     forms = dict.fromkeys((unicodedata.normalize("NFC", password), password))
     if user.pk == found.pk and any(check_password(form, found.password) for form in forms):
         rehash(user, old_hash=found.password)
+        if is_compromised(found):
+            CompromisedPassword.objects.filter(user=user.pk).update(
+                password_fingerprint=password_fingerprint(user.password)
+            )
 
 
 def _authenticate(request: AnyRequest, name: str, password: str) -> AbstractBaseUser | None:
@@ -263,6 +271,20 @@ def judge_new_password(password: str, user: Any, *, old: str = "", field: str = 
         wrong.extend(refusal.messages)
     if wrong:
         raise PasswordRejected(errors={field: wrong})
+
+
+def is_compromised(user: AbstractBaseUser) -> bool:
+    """Tell whether a user's password, as loaded, is known to others. No query for who comes from `find_account`."""
+    known = getattr(user, _COMPROMISED, None)
+    if known is None:
+        rows = CompromisedPassword.objects.using(router.db_for_write(CompromisedPassword)).filter(user=user.pk)
+        known = rows.values_list("password_fingerprint", flat=True).first()
+    return known == password_fingerprint(user.password)
+
+
+def is_known_to_others(user: AbstractBaseUser, password: str) -> bool:
+    """Tell whether a right password is marked as compromised, or with `BREACHED_AT_SIGN_IN` listed as breached."""
+    return is_compromised(user) or (conf.BREACHED_AT_SIGN_IN and is_breached(password))
 
 
 def scramble_password(user: AbstractBaseUser) -> None:

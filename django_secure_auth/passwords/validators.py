@@ -6,6 +6,7 @@ Source: NIST SP 800-63B-4 §3.1.1.2, ASVS 6.2.1 to 6.2.12.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import unicodedata
 from bisect import bisect_left
@@ -21,9 +22,12 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
+from django_secure_auth.audit import events
+from django_secure_auth.audit.services import record
 from django_secure_auth.conf import conf
 from django_secure_auth.mail import address_of, site_name
 
+logger = logging.getLogger("django_secure_auth")
 LEAST_LENGTH = 8
 
 
@@ -105,6 +109,58 @@ class CommonPasswordValidator(DjangosList):
 
     def get_help_text(self) -> str:
         return _("Do not use a password that many people use.")
+
+
+# --- breached passwords ------------------------------------------------------------------------------
+
+
+def is_breached(password: str) -> bool:
+    """Tell whether the filter of `BREACHED_PASSWORDS_FILE` lists a password. Told, and False, if unreadable."""
+    if conf.BREACHED_PASSWORDS_FILE is None:
+        return False
+    try:
+        from django_secure_auth.passwords import breached  # noqa: PLC0415  # needs the extra `breached`
+
+        return breached.is_in_filter(password, conf.BREACHED_PASSWORDS_FILE)
+    except (ImportError, OSError, ValueError) as error:
+        _tell_away("file", error)
+        return False
+
+
+def _is_in_range(password: str) -> bool:
+    if not conf.BREACHED_PASSWORDS_API:
+        return False
+    try:
+        from django_secure_auth.passwords import breached  # noqa: PLC0415  # needs the extra `breached`
+
+        return breached.is_in_range(password)
+    except (ImportError, ConnectionError) as error:
+        _tell_away("api", error)
+        return False
+
+
+def _tell_away(source: str, error: Exception) -> None:
+    # Open, or nobody could choose a password while somebody else's service is away; the other rules still judge.
+    logger.error("Breached passwords cannot be looked up (%s): %s", source, type(error).__name__)
+    record(events.BREACH_CHECK_AWAY, source=source)
+
+
+class BreachedPasswordValidator:
+    """Not a password of a known breach, by `BREACHED_PASSWORDS_FILE` and `BREACHED_PASSWORDS_API` (ASVS 6.2.12).
+
+    With neither it lets everything pass. When one of them cannot answer it lets pass too, and the event
+    `breach_check_unavailable` is written.
+    """
+
+    def validate(self, password: str, user: Any = None) -> None:
+        if is_breached(password) or _is_in_range(password):
+            raise ValidationError(
+                _("This password has been found in a breach of some site, so it is tried first."),
+                code="password_breached",
+            )
+
+    def get_help_text(self) -> str:
+        return _("Do not use a password that you use elsewhere.")
 
 
 # --- the user's and the site's own words -------------------------------------------------------------

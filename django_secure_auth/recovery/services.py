@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router, transaction
 
 from django_secure_auth import signals
+from django_secure_auth.apikeys import services as apikeys
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.conf import conf
-from django_secure_auth.exceptions import InvalidCredentials, PasswordRejected, ResetInvalid
+from django_secure_auth.exceptions import (
+    DeliveryUnavailable,
+    InvalidCredentials,
+    PasswordChangeRequired,
+    PasswordRejected,
+    RateLimited,
+    ResetInvalid,
+    StateUnavailable,
+)
 from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.links import services as links
 from django_secure_auth.links.models import MailedLink
+from django_secure_auth.mail import address_of
 from django_secure_auth.notices.services import tell
 from django_secure_auth.notices.tasks import PURPOSE as NOT_ME
 from django_secure_auth.otp import services as otp
-from django_secure_auth.passwords.services import judge_new_password, replace_password, scramble_password
+from django_secure_auth.passwords.models import CompromisedPassword
+from django_secure_auth.passwords.services import (
+    is_compromised,
+    judge_new_password,
+    replace_password,
+    scramble_password,
+)
 from django_secure_auth.ratelimit.services import give_back, reserve
 from django_secure_auth.recovery.tasks import PURPOSE, send_reset
 from django_secure_auth.request_scope import AnyRequest, scope_of
 from django_secure_auth.sessions.services import end_all
-from django_secure_auth.sessions.state import account_fingerprint
+from django_secure_auth.sessions.state import account_fingerprint, password_fingerprint
 
 
 def request_reset(request: AnyRequest, *, email: str) -> None:
@@ -44,11 +61,65 @@ def request_reset(request: AnyRequest, *, email: str) -> None:
     links.mail_after_commit(link, send_reset, or_else=partial(give_back, *taken))
 
 
+# --- a password that others know ---------------------------------------------------------------------
+
+
+def mark_compromised(
+    user: AbstractBaseUser, *, reason: str = "reported", actor: Any = None, request: AnyRequest | None = None
+) -> None:
+    """Force another password: everybody is signed out, no device is trusted, and a link to choose one is mailed.
+
+    Until then a right password is answered with `password_change_required`. Undone by any other password. Raises
+    StateUnavailable, having changed nothing. Source: NIST SP 800-63B-4 §3.1.1.2; ASVS 6.2.10.
+    """
+    using = router.db_for_write(CompromisedPassword)
+    fingerprint = password_fingerprint(user.password)
+    with transaction.atomic(using=using):
+        CompromisedPassword.objects.using(using).update_or_create(
+            user_id=user.pk, defaults={"password_fingerprint": fingerprint, "reason": reason}
+        )
+        otp.forget(user)
+        end_all(user, reason="compromised", actor=actor)
+    record(events.PASSWORD_COMPROMISED, request=request, user=user, actor=actor, reason=reason)
+    _mail_forced_reset(user, request)
+
+
+def refuse_compromised(request: AnyRequest, user: AbstractBaseUser) -> NoReturn:
+    """Refuse a right password that others know too, and mail a link. `user` is as loaded before it was judged.
+
+    Raises PasswordChangeRequired.
+    """
+    if is_compromised(user):
+        record(events.LOGIN_FAIL, request=request, user=user, reason=PasswordChangeRequired.code)
+        _mail_forced_reset(user, request)
+    else:
+        mark_compromised(user, reason="breached", request=request)
+    raise PasswordChangeRequired
+
+
+def _mail_forced_reset(user: AbstractBaseUser, request: AnyRequest | None) -> None:
+    """Best effort: who gets none asks for one at `password/reset/`, under the same limits."""
+    address = address_of(user)
+    if not address:
+        return
+    try:
+        links.require_base_url()
+        reserve("password_reset", canonical_identifier(address), request=request)
+    except (DeliveryUnavailable, RateLimited, StateUnavailable):
+        return
+    lifetime = conf.PASSWORD_RESET_TTL
+    link = links.make(PURPOSE, request=request, email=address, lifetime=lifetime, payload={"is_forced": True})
+    links.mail_after_commit(link, send_reset, robust=True)
+
+
+# --- this was not me ---------------------------------------------------------------------------------
+
+
 def disown(request: AnyRequest, *, uid: str, token: str) -> None:
     """Close an account off, whose owner says by the link of a notice that it was somebody else.
 
-    All sessions end, no device is trusted, and the password is one that nobody knows: a reset comes next. Raises
-    ResetInvalid, always the same.
+    All sessions and API keys end, no device is trusted, and the password is one that nobody knows: a reset comes next.
+    Raises ResetInvalid, always the same.
     """
     link = links.judge(NOT_ME, uid=uid, token=token)
     if link is None:
@@ -62,8 +133,12 @@ def disown(request: AnyRequest, *, uid: str, token: str) -> None:
         links.close_all(user, PURPOSE)
         scramble_password(user)
         otp.forget(user)
+        apikeys.revoke_all(user, reason="not_me")
         end_all(user, reason="not_me")
     record(events.DISOWNED, request=request, user=user, link_id=str(link.pk), told_of=link.payload.get("kind", ""))
+
+
+# --- another password --------------------------------------------------------------------------------
 
 
 def confirm_reset(request: AnyRequest, *, uid: str, token: str, new: str) -> None:

@@ -43,4 +43,6 @@ def send_reset(self: Task[Any, Any], link_id: str) -> None:
     if unbound.update(user=user.pk, bound_to=link.bound_to):
         minutes = round(conf.PASSWORD_RESET_TTL.total_seconds() / 60)
         path = conf.PASSWORD_RESET_PATH
-        mail_link(self, link, "password_reset", to=address_of(user), path=path, context={"minutes": minutes})
+        mail_link(
+            self, link, "password_reset", to=address_of(user), path=path, context={"minutes": minutes, **link.payload}
+        )

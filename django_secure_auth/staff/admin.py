@@ -29,7 +29,8 @@ from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.otp import services as otp
 from django_secure_auth.otp.models import TrustedDevice
 from django_secure_auth.otp.policy import is_code
-from django_secure_auth.passwords.services import prove_password, reserve_attempt
+from django_secure_auth.passwords.services import is_known_to_others, prove_password, reserve_attempt
+from django_secure_auth.recovery.services import refuse_compromised
 from django_secure_auth.strict.fields import MAX_PASSWORD_POINTS
 from django_secure_auth.tokens import cookies
 
@@ -56,6 +57,8 @@ class LimitedAuthenticationForm(AdminAuthenticationForm):
         try:
             attempt = reserve_attempt(self.request, identifier, device=device if is_known else None)
             user: Any = prove_password(self.request, found, password, attempt)
+            if is_known_to_others(found or user, password):
+                refuse_compromised(self.request, found or user)
         except InvalidCredentials:
             raise self.get_invalid_login_error() from None
         except SecureAuthError as refusal:

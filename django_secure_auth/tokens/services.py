@@ -33,7 +33,7 @@ from django_secure_auth.kit.opaque import (
     is_genuine,
     parse_refresh_token,
 )
-from django_secure_auth.mail import deliver
+from django_secure_auth.notices.services import tell
 from django_secure_auth.prepared import Param, PreparedSelect, PreparedUpdate
 from django_secure_auth.ratelimit.services import reserve
 from django_secure_auth.rbac.services import Summary, attach
@@ -41,7 +41,6 @@ from django_secure_auth.request_scope import AnyRequest
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import end_session
 from django_secure_auth.sessions.state import password_fingerprint, refresh_copy, summary_columns, user_columns, user_of
-from django_secure_auth.tokens.tasks import NOTICE_EXPIRES, tell_of_reuse
 
 ACCESS_TYP = "at+jwt"
 _PURPOSE = "refresh"
@@ -305,9 +304,4 @@ def _end_for_theft(session: Session, request: AnyRequest) -> None:
     using = router.db_for_write(Session)
     told = partial(signals.refresh_reused.send_robust, sender=Session, session_id=session.pk, user_id=session.user_id)
     transaction.on_commit(told, using=using)
-    session_id = str(session.pk)
-
-    def tell() -> None:  # no partial: Django logs a robust callback's failure by its name
-        deliver(tell_of_reuse, session_id, expires=NOTICE_EXPIRES)
-
-    transaction.on_commit(tell, using=using, robust=True)
+    tell("refresh_reused", session.user, request=request, device=session.device_label)

@@ -24,7 +24,7 @@ NEW = "another long pass phrase"
 
 @pytest.fixture(autouse=True)
 def _roomy(configure: Configure) -> None:
-    names = (*WIDE, "login_device", "register", "password_reset", "password_reset_address")
+    names = (*WIDE, "login_device", "register", "password_reset", "password_reset_address", "otp_address")
     configure(BASE_URL="https://app.example", RATE_LIMITS=dict.fromkeys(names, "100000/15m"))
 
 

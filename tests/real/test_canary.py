@@ -248,7 +248,7 @@ def test_the_places_hold_what_they_should(journey: Journey) -> None:
     places, challenge_id = journey.places, journey.site.first_id("otpchallenge")
     assert holds(places["queue with a code to mail"], challenge_id)
     assert holds(places["queue with a code to mail"], "expires")
-    assert holds(places["queue with a notice to mail"], "tell_of_reuse")
+    assert holds(places["queue with a notice to mail"], "send_notice")
     assert challenge_id.encode() in places["database"]
     assert b"argon2" in places["database"]
     assert b"POST /api/auth/login/" in places["log of web-0"]

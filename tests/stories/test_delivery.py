@@ -9,10 +9,10 @@ import pytest
 from django.core import mail
 
 from django_secure_auth.exceptions import DeliveryUnavailable
+from django_secure_auth.notices.tasks import send_notice
 from django_secure_auth.otp.models import OTPChallenge
 from django_secure_auth.otp.tasks import send_code
 from django_secure_auth.sessions.models import Session
-from django_secure_auth.tokens.tasks import tell_of_reuse
 from tests.browser import Browser, code_of, last_code, make_user, named
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,7 +28,7 @@ def outage(
     def begin() -> None:
         if request.param == "broker":
             configure(MAIL_DELIVERY="celery")
-            for task in (send_code, tell_of_reuse):
+            for task in (send_code, send_notice):
                 monkeypatch.setattr(task, "apply_async", _refuse)
             return
         backend = "tests.stories.mailers.AwayBackend"

@@ -210,3 +210,19 @@ def test_noise_is_refused(browser: Browser) -> None:
 def test_without_a_base_url_there_is_no_change_that_cannot_be_undone(signed_in: Browser, configure: Configure) -> None:
     configure(BASE_URL=None)
     assert code_of(ask(signed_in)) == "delivery_unavailable"
+
+
+def test_a_strangers_mailbox_is_not_flooded_by_many_accounts() -> None:
+    answers = []
+    for number in range(2):
+        make_user(f"u{number}@example.com")
+        one = Browser()
+        one.sign_in(f"u{number}@example.com")
+        answers += [ask(one, "victim@example.com").status_code for _ in range(7)]
+    assert answers == [202] * 10 + [429] * 4
+
+
+def test_a_change_is_told_at_the_new_address_too(signed_in: Browser) -> None:
+    change(signed_in)
+    (told,) = [letter for letter in mail.outbox if letter.to == [NEW] and "changed to this one" in str(letter.body)]
+    assert "/not-me/#uid=" in str(told.body)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.core import mail
 
+from django_secure_auth.apikeys.models import APIKey
 from django_secure_auth.apikeys.services import create_key
 from django_secure_auth.conf import DEFAULT_NOTICES
 from django_secure_auth.links.models import MailedLink
@@ -190,3 +191,10 @@ def test_who_has_no_address_is_told_nothing(ana: Any) -> None:
     setattr(ana, ana.get_email_field_name(), "")
     tell("password_changed", ana)
     assert not MailedLink.objects.exists()
+
+
+def test_who_says_not_me_ends_the_key_that_the_notice_told_of(ana: Any) -> None:
+    create_key(ana, name="thief")
+    assert not_me().status_code == 204
+    assert not APIKey.objects.alive().exists()
+    assert named("authn_api_key_revoked")[0].details["reason"] == "not_me"

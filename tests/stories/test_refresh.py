@@ -126,7 +126,7 @@ def test_a_refresh_token_used_twice_revokes_the_session(signed_in: Browser, cloc
     assert event.session_id == str(session.pk)
     (message,) = mail.outbox
     assert message.to == ["ana@example.com"]
-    assert "two parties" in message.body
+    assert "was used twice" in message.body
     assert "Firefox on Linux" in message.body
 
 

@@ -248,3 +248,15 @@ def test_an_account_that_is_made_meanwhile_wins(browser: Browser) -> None:
     register(browser)
     make_user(NEW)
     assert code_of(verify(browser)) == "challenge_invalid"
+
+
+def test_a_strangers_mailbox_is_not_flooded() -> None:
+    """From many addresses too: what is counted is the mailbox, whether it has an account or not."""
+    make_user("victim@example.com")
+    for victim in ("victim@example.com", "nobody@example.com"):
+        answers = [
+            Browser(address=f"198.51.100.{number}").post("register", {"email": victim, "password": PASSWORD})
+            for number in range(12)
+        ]
+        assert [answer.status_code for answer in answers] == [202] * 10 + [429] * 2
+        assert len([letter for letter in mail.outbox if letter.to == [victim]]) == 10

@@ -6,8 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from celery.exceptions import Retry
-from django.contrib.auth import get_user_model
 from django.core import mail
 from django.utils import timezone
 
@@ -16,7 +14,6 @@ from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import end_session, open_session
 from django_secure_auth.tokens import services
 from django_secure_auth.tokens.services import issue, rotate
-from django_secure_auth.tokens.tasks import tell_of_reuse
 from tests.browser import make_user, named
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -127,30 +124,3 @@ def test_issuing_twice_gives_one_refresh_token(session: Session) -> None:
     first, second = issue(session), issue(session)
     assert first.refresh == second.refresh
     assert first.access != second.access  # each has a `jti` of its own
-
-
-def test_the_mail_of_a_theft(session: Session) -> None:
-    tell_of_reuse(str(session.pk))
-    assert "ended a session of yours" in mail.outbox[0].body
-
-
-def test_nobody_is_told_where_there_is_nobody(session: Session) -> None:
-    model = get_user_model()
-    model._default_manager.update(**{model.get_email_field_name(): ""})
-    name = str(session.pk)
-    tell_of_reuse(name)
-    session.delete()
-    tell_of_reuse(name)
-    assert not mail.outbox
-
-
-def test_a_worker_tries_again_when_the_mail_server_is_away(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: Any, **kwargs: Any) -> None:
-        raise ConnectionRefusedError
-
-    monkeypatch.setattr("django_secure_auth.tokens.tasks.send_templated", refuse)
-    monkeypatch.setattr(tell_of_reuse, "retry", lambda **kwargs: Retry(when=kwargs["countdown"]))
-    with pytest.raises(Retry) as caught:
-        tell_of_reuse(str(session.pk))
-    assert caught.value.when == 5
-    assert tell_of_reuse.apply(args=[str(session.pk)]).failed()
