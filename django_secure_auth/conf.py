@@ -376,7 +376,6 @@ DEFAULT_NOTICES: dict[str, bool] = dict.fromkeys(
         "role_granted",
         "refresh_reused",
         "email_changed",
-        "account_closing",
     ),
     True,
 )

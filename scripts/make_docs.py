@@ -282,6 +282,13 @@ def controls_page() -> str:
             shown.append((row["id"], row["level"], row["area"], status + partly, listed(found)))
     if tests:
         raise LookupError(f"docs/controls.csv has no row for {sorted(tests)}")
+    listed_ids = {row["id"]: row for row in rows_of("controls.csv")}
+    reasons = rows_of("controls-not-shown.csv")
+    if strangers := [row["id"] for row in reasons if row["id"] not in listed_ids]:
+        raise LookupError(f"docs/controls.csv has no row for {strangers}, of docs/controls-not-shown.csv")
+    not_shown = [
+        (row["id"], listed_ids[row["id"]]["level"], listed_ids[row["id"]]["area"], row["reason"]) for row in reasons
+    ]
     names = ("met", *STATUS.values())
     summary = [(standard, *(str(count[name] or "–") for name in names)) for standard, count in counts.items()]
     return page(
@@ -291,6 +298,10 @@ def controls_page() -> str:
         "is made by us, and is no audit. The ids stand in `docs/controls.csv`, their text in the standards.",
         "## Shown by a test",
         table(("control", "level", "area", "status", "tests"), shown),
+        "## Not shown, and why",
+        "What stands in `docs/controls-not-shown.csv`: controls that do not hold, hold in part, or are about something "
+        "that this package does not have.",
+        table(("control", "level", "area", "why not"), not_shown),
         "## All, by standard",
         table(("standard", *names), summary),
     )

@@ -302,7 +302,7 @@ def thief_is_out(j: Journey) -> Answer:
 def owner_is_out(j: Journey) -> Answer:
     answer = j.owner.get("me/").must_be(401, "session_revoked")
     j.owner.copy().post("refresh/").must_be(401, "session_revoked")
-    j.wait_for_mail("used by two parties")
+    j.wait_for_mail("was used twice")
     return answer
 
 

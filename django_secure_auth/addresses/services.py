@@ -159,7 +159,8 @@ def undo_change(request: AnyRequest, *, uid: str, token: str) -> None:
     """Give an account the address back that it had before: for the owner, whom somebody else has written out.
 
     All sessions and API keys end, no device is trusted, and the password is one that nobody knows: a reset comes next.
-    Later changes are undone with it. Raises ResetInvalid, always the same, also when the address is another account's by now.
+    Later changes are undone with it. Raises ResetInvalid, always the same, also when the address is another account's
+    by now.
     """
     link = links.judge(UNDO, uid=uid, token=token)
     if link is None:

@@ -25,7 +25,6 @@ KINDS: dict[str, Any] = {
         "A refresh token of yours was used twice, as after a theft. The session was ended: “{device}”."
     ),
     "email_changed": _("The address of your account was changed to this one."),
-    "account_closing": _("Your account is going to be closed on {day}. To keep it, sign in before that day."),
 }
 """What is told, in the words of its mail; the names in braces are the details."""
 

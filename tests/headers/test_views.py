@@ -67,7 +67,7 @@ def test_what_the_standard_requires_is_required() -> None:
     assert Conf.SECURITY_TXT.judge("Contact: x") is not None
 
 
-@pytest.mark.control("W3C-change-password")
+@pytest.mark.control("W3C-change-password", "ASVS-6.2.7")
 def test_a_password_manager_finds_the_page(settings: Any) -> None:
     settings.DJANGO_SECURE_AUTH = {"CHANGE_PASSWORD_URL": "/account/password/"}
     answer = Client().get("/change-password")

@@ -68,7 +68,7 @@ def test_attributes_are_those_of_the_contract(secure: bool) -> None:
     assert all(spec.name == cookie_name("secure_auth", kind, secure=secure) for kind, spec in specs.items())
 
 
-@pytest.mark.control("ASVS-3.3.3")
+@pytest.mark.control("ASVS-3.3.3", "NIST-63B-5.1-d")
 def test_a_host_cookie_always_is_secure_with_the_root_path_and_no_cookie_has_a_domain() -> None:
     for kind in KINDS:
         spec = cookie_spec("p", kind, secure=True, refresh_path="/x/")

@@ -43,7 +43,7 @@ def with_checksum(body: bytes) -> str:
 # --- secrets -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.control("ASVS-7.2.3")
+@pytest.mark.control("ASVS-7.2.3", "NIST-63B-5.1-a")
 @pytest.mark.control("ASVS-11.5.1")
 def test_a_secret_is_256_bits_never_the_same_twice() -> None:
     secrets = {new_secret() for _ in range(1000)}

@@ -190,7 +190,7 @@ def test_a_file_that_cannot_be_read_stops_nobody_and_is_told(tmp_path: Path, con
 
 
 @pytest.mark.django_db
-def test_w083_a_check_names_a_file_or_a_library_that_is_missing(
+def test_a_check_names_a_file_or_a_library_that_is_missing(
     a_filter: str, monkeypatch: pytest.MonkeyPatch, configure: Callable[..., None]
 ) -> None:
     def found() -> list[str | None]:

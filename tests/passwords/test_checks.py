@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,3 +51,8 @@ def test_w082_twins_are_looked_for_where_the_users_are_and_only_when_asked(monke
 def test_users_that_are_not_migrated_yet_have_no_twins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(get_user_model()._meta, "db_table", "no_such_table")
     assert check_twins(databases=["default"]) == []
+
+
+def test_w083_a_filter_of_breached_passwords_that_is_not_there(configure: Callable[..., None], tmp_path: Path) -> None:
+    configure(BREACHED_PASSWORDS_FILE=str(tmp_path / "nowhere"))
+    assert _found(LONG) == ["secure_auth.W083"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,6 +106,19 @@ def test_such_a_word_within_a_long_one_is_none() -> None:
         OwnWordsValidator(words=["Acme Rockets"]).validate("acme-rockets-1")
 
 
+@pytest.mark.control("ASVS-6.1.2")
+def test_the_docs_say_where_the_words_of_an_organisation_go_and_it_works() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "passwords.md").read_text(encoding="utf-8")
+    (example,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if '"words"' in block)
+    settings: dict[str, Any] = {}
+    exec(example, settings)  # noqa: S102  # our own page
+    rules = get_password_validators(settings["AUTH_PASSWORD_VALIDATORS"])
+    validate_password("correct horse battery staple", None, rules)
+    for password in ("acme-rockets-1", "Springfield2026"):
+        with pytest.raises(ValidationError, match="name"):
+            validate_password(password, None, rules)
+
+
 @pytest.mark.parametrize(
     ("password", "missing"),
     [
@@ -129,6 +144,7 @@ def test_a_rule_of_nothing_is_a_mistake() -> None:
             CompositionValidator(kinds)
 
 
+@pytest.mark.control("NIST-63B-3.1.1.2-d")
 def test_every_rule_tells_what_it_wants() -> None:
     assert len(password_validators_help_texts(PRESET)) == len(PRESET)
     assert "capital" in CompositionValidator().get_help_text()

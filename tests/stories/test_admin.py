@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
+import django_secure_auth
 from django_secure_auth.otp.models import OTPBudget, OTPChallenge, TrustedDevice
 from django_secure_auth.sessions.models import Session
 from tests.browser import (
@@ -421,3 +424,28 @@ def test_ending_one_session_leaves_the_others(populated: Browser) -> None:
         {"action": "end_selected", "_selected_action": str(other.pk)},
     )
     assert populated.me().status_code == 200
+
+
+@pytest.mark.control("ASVS-6.2.6", "ASVS-6.2.7", "NIST-63B-3.1.1.2-e")
+def test_a_password_manager_fills_the_forms_and_nobody_reads_over_a_shoulder(browser: Browser, root: Any) -> None:
+    entry = browser.page(_login()).content.decode()
+    (password,) = re.findall(r'<input[^>]*name="password"[^>]*>', entry)
+    assert 'type="password"' in password
+    assert 'autocomplete="current-password"' in password
+    assert "maxlength" not in password
+    (name,) = re.findall(r'<input[^>]*name="username"[^>]*>', entry)
+    assert 'autocomplete="username"' in name
+    asked = _password(browser, root).content.decode()
+    (code,) = re.findall(r'<input[^>]*name="otp_code"[^>]*>', asked)
+    assert 'autocomplete="one-time-code"' in code
+
+
+@pytest.mark.control("ASVS-6.2.6", "ASVS-6.2.7", "NIST-63B-3.1.1.2-e")
+def test_no_template_shows_a_password_or_stops_paste_and_autofill() -> None:
+    templates = sorted(Path(django_secure_auth.__file__).parent.rglob("*.html"))
+    assert templates
+    for page in templates:
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r"onpaste|oncopy|autocomplete=[\"']?off", text)
+        for field in re.findall(r"<input[^>]*password[^>]*>", text):
+            assert 'type="password"' in field

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.core import mail
 from django.urls import reverse
+from django.utils import timezone
 
 from django_secure_auth.otp.models import OTPBudget, OTPChallenge
 from tests.browser import (
@@ -322,3 +323,25 @@ def test_resends_and_their_interval_are_settings(browser: Browser, configure: Co
     browser.login()
     assert browser.resend().status_code == 202
     assert browser.resend().status_code == 429
+
+
+@pytest.mark.control("NIST-63B-3.2.2-b")
+def test_waiting_gives_an_account_no_codes_back(browser: Browser, configure: Configure, clock: Any) -> None:
+    configure(OTP_ACCOUNT_ATTEMPTS=5)
+    make_user()
+    _spend(5)
+    for _ in range(12):
+        clock.forward(days=30)
+        assert code_of(browser.login()) == "rate_limited"
+
+
+@pytest.mark.control("ASVS-6.5.8")
+def test_the_client_has_no_say_in_how_old_a_code_is(asked: Browser, clock: Any) -> None:
+    asked_at = timezone.now().isoformat()
+    clock.forward(minutes=5, seconds=1)
+    body = {"otp_code": last_code()}
+    assert code_of(asked.post("otp-approve", {**body, "at": asked_at})) == "validation_error"
+    for header in ("Date", "X-Timestamp", "X-Request-Time"):
+        assert code_of(asked.copy("challenge").post("otp-approve", body, headers={header: asked_at})) == (
+            "challenge_invalid"
+        )

@@ -56,6 +56,7 @@ def test_a_wrong_current_password_changes_nothing_and_is_counted(signed_in: Brow
     assert Browser().login().status_code in {200, 202}
 
 
+@pytest.mark.control("NIST-63B-3.1.1.2-d")
 def test_a_refused_password_says_everything_that_is_wrong(signed_in: Browser, settings: Any) -> None:
     validation = "django.contrib.auth.password_validation"
     settings.AUTH_PASSWORD_VALIDATORS = [

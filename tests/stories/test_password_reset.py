@@ -166,6 +166,7 @@ def test_a_refused_password_says_why_and_uses_nothing_up(browser: Browser, ana: 
     assert confirm(browser).status_code == 204
 
 
+@pytest.mark.control("NIST-63B-3.2.2-b")
 def test_a_reset_gives_the_budget_of_wrong_codes_back(browser: Browser, ana: Any) -> None:
     OTPBudget(user_id=ana.pk, wrong_in_a_row=conf.OTP_ACCOUNT_ATTEMPTS).save()
     assert code_of(Browser().login()) == "rate_limited"

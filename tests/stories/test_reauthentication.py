@@ -11,7 +11,20 @@ from django.contrib.auth import get_user_model
 from django_secure_auth.accounts import services
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import end_session
-from tests.browser import PASSWORD, Browser, Clock, code_of, is_signed_in, last_code, make_user, named, session_of, url
+from tests.browser import (
+    PASSWORD,
+    Browser,
+    Clock,
+    code_of,
+    is_signed_in,
+    last_code,
+    make_user,
+    named,
+    session_of,
+    trust,
+    url,
+    wrong_code,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Configure = Callable[..., None]
@@ -163,3 +176,21 @@ def test_an_account_that_is_deleted_meanwhile_is_no_defect(signed_in: Browser) -
     user: Any = get_user_model()._default_manager.get()
     user.delete()
     assert code_of(prove(signed_in)) == "session_revoked"
+
+
+@pytest.mark.control("NIST-63B-5.1-f")
+def test_a_session_is_worth_what_was_proven_and_more_only_after_another_proof(
+    browser: Browser, configure: Configure, clock: Clock
+) -> None:
+    trust(browser, make_user())
+    assert browser.login().json()["session"]["amr"] == ["pwd"]
+    clock.forward(minutes=6)
+    assert browser.refresh().json()["session"]["amr"] == ["pwd"]
+    assert is_signed_in(browser)
+    assert prove(browser).json()["session"]["amr"] == ["pwd"]
+    configure(OTP_POLICY="always")
+    assert prove(browser).status_code == 202
+    assert Session.objects.alive().get().amr == ["pwd"]  # a code that was asked for proves nothing yet
+    assert browser.approve(wrong_code()).status_code == 401
+    assert Session.objects.alive().get().amr == ["pwd"]
+    assert browser.approve().json()["session"]["amr"] == ["pwd", "email"]

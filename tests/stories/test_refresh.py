@@ -372,6 +372,7 @@ def test_a_changed_account_cannot_refresh(signed_in: Browser, change: dict[str, 
     assert code_of(signed_in.refresh()) == code
 
 
+@pytest.mark.control("NIST-63B-5.1.2")
 def test_a_refresh_keeps_the_time_of_the_proof(signed_in: Browser, clock: Any) -> None:
     """A refresh is no proof of identity: `auth_time` stays."""
     before = Session.objects.get().auth_time

@@ -16,7 +16,7 @@ from django_secure_auth.addresses.models import AddressClaim
 from django_secure_auth.otp.models import OTPChallenge, TrustedDevice
 from django_secure_auth.otp.policy import code_of as derived_code
 from django_secure_auth.passwords.services import find_account
-from tests.browser import PASSWORD, Browser, code_of, is_signed_in, last_code, make_user, named, wrong_code
+from tests.browser import PASSWORD, Browser, Clock, code_of, is_signed_in, last_code, make_user, named, wrong_code
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Configure = Callable[..., None]
@@ -250,6 +250,7 @@ def test_an_account_that_is_made_meanwhile_wins(browser: Browser) -> None:
     assert code_of(verify(browser)) == "challenge_invalid"
 
 
+@pytest.mark.control("ASVS-6.6.4")
 def test_a_strangers_mailbox_is_not_flooded() -> None:
     """From many addresses too: what is counted is the mailbox, whether it has an account or not."""
     make_user("victim@example.com")
@@ -260,3 +261,16 @@ def test_a_strangers_mailbox_is_not_flooded() -> None:
         ]
         assert [answer.status_code for answer in answers] == [202] * 10 + [429] * 2
         assert len([letter for letter in mail.outbox if letter.to == [victim]]) == 10
+
+
+@pytest.mark.control("ASVS-6.4.1")
+def test_the_code_lives_for_minutes_works_once_and_is_never_a_password(browser: Browser, clock: Clock) -> None:
+    register(browser)
+    clock.forward(minutes=5, seconds=1)
+    assert code_of(verify(browser)) == "challenge_invalid"
+    register(browser)
+    code, again = last_code(), browser.copy("challenge")
+    assert verify(browser, code).status_code == 200
+    assert code_of(verify(again, code)) == "challenge_invalid"
+    assert code_of(Browser().login(NEW, password=code)) == "invalid_credentials"
+    assert get_user_model()._default_manager.get().check_password(PASSWORD)

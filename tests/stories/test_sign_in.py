@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
 from django.core import mail
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone, translation
 
 from django_secure_auth.conf import conf
@@ -32,6 +34,7 @@ from tests.browser import (
     session_of,
     set_cookies,
     trust,
+    url,
     wrong_code,
 )
 
@@ -187,6 +190,7 @@ def test_a_callable_policy_opens_only_with_false(
 # --- cookies
 
 
+@pytest.mark.control("NIST-63B-5.1-c")
 def test_without_remember_me_cookies_end_with_the_browser(browser: Browser) -> None:
     make_user()
     response = browser.sign_in()
@@ -207,7 +211,16 @@ def test_remember_me_keeps_cookies_until_the_idle_deadline(browser: Browser) -> 
     assert abs(refreshed.cookies["__Secure-secure_auth_refresh"]["max-age"] - 14 * 86400) < 5
 
 
-@pytest.mark.control("ASVS-3.3.1", "ASVS-3.3.2", "ASVS-3.3.3", "ASVS-3.3.4", "RFC6265bis-4.1.3.2")
+@pytest.mark.control(
+    "ASVS-3.3.1",
+    "ASVS-3.3.2",
+    "ASVS-3.3.3",
+    "ASVS-3.3.4",
+    "RFC6265bis-4.1.3.2",
+    "NIST-63B-5.1-a",
+    "NIST-63B-5.1-c",
+    "NIST-63B-5.1-d",
+)
 def test_names_and_attributes_of_all_cookies(browser: Browser) -> None:
     """R5: Secure and HttpOnly always, and exactly our four cookies beside Django's CSRF cookie."""
     make_user()
@@ -406,6 +419,7 @@ def test_a_new_sign_in_discards_the_old_challenge(browser: Browser) -> None:
     assert browser.approve().json()["user"]["email"] == "ben@example.com"
 
 
+@pytest.mark.control("CS-Session-fixation")
 def test_a_made_up_session_cookie_is_not_adopted(browser: Browser) -> None:
     make_user()
     browser.put("access", "made-up")
@@ -433,6 +447,7 @@ def test_an_expired_access_cookie_does_not_spoil_a_sign_in(browser: Browser, clo
     assert is_signed_in(browser)
 
 
+@pytest.mark.control("ASVS-7.1.2")
 def test_the_limit_of_sessions_ends_the_oldest(configure: Configure) -> None:
     configure(MAX_SESSIONS_PER_USER=2)
     make_user()
@@ -585,3 +600,55 @@ def test_wrong_codes_say_how_many_tries_are_left(browser: Browser) -> None:
     left = [browser.approve(wrong_code()).json()["attempts_left"] for _ in range(5)]
     assert left == [4, 3, 2, 1, 0]
     assert named("authn_otp_fail_max")
+
+
+@pytest.mark.control("NIST-63B-5.1-g")
+def test_a_trusted_device_opens_nothing_by_itself_and_is_told_as_no_code(browser: Browser) -> None:
+    trust(browser, make_user())
+    assert browser.has("device")
+    assert code_of(browser.me()) == "not_authenticated"
+    assert browser.refresh().status_code == 401
+    assert code_of(browser.login(password="wrong")) == "invalid_credentials"
+    assert code_of(browser.approve("123456")) == "challenge_invalid"
+    assert browser.login().json()["session"]["amr"] == ["pwd"]
+
+
+PROTECTED = [
+    ("GET", "me", None),
+    ("PATCH", "me", {"first_name": "Eve"}),
+    ("GET", "session-list", None),
+    ("DELETE", "session-list", None),
+    ("GET", "activity", None),
+    ("GET", "apikey-list", None),
+    ("POST", "apikey-list", {"name": "ci"}),
+    ("POST", "reauthenticate", {"password": PASSWORD}),
+    ("POST", "password-change", {"current_password": PASSWORD, "new_password": "another long pass phrase"}),
+    ("POST", "email-change", {"new_email": "eve@example.com"}),
+]
+
+
+@pytest.mark.control("WSTG-SESS-08")
+@pytest.mark.parametrize("flow", ["sign-in", "registration", "admin", "reset"])
+def test_what_is_half_finished_opens_nothing(browser: Browser, configure: Configure, flow: str) -> None:
+    configure(BASE_URL="https://app.example")
+    make_user()
+    root = make_staff()
+    if flow == "sign-in":
+        assert browser.login().status_code == 202
+    elif flow == "registration":
+        body = {"email": "new@example.com", "password": PASSWORD}
+        assert browser.post("register", body).status_code == 202
+    elif flow == "admin":
+        browser.form(reverse("admin:login"), {"username": root.get_username(), "password": PASSWORD})
+    else:
+        assert browser.post("password-reset", {"email": "ana@example.com"}).status_code == 202
+        found = re.search(r"#uid=([^&\s]+)&token=(\S+)", str(mail.outbox[-1].body))
+        assert found is not None
+        for name in ("email-undo", "not-me"):  # a link is for one purpose
+            assert code_of(browser.post(name, {"uid": found[1], "token": found[2]})) == "reset_invalid"
+    assert browser.has("challenge") is (flow != "reset")
+    for method, name, sent in PROTECTED:
+        assert code_of(browser.request(method, url(name), sent)) == "not_authenticated", name
+    assert browser.refresh().status_code == 401
+    assert browser.page(reverse("admin:index")).status_code == 302
+    assert not Session.objects.exists()

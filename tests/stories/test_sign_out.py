@@ -38,7 +38,12 @@ def signed_in(browser: Browser) -> Browser:
 
 
 @pytest.mark.control(
-    "ASVS-7.4.1", "ASVS-14.3.1", "CLEARSITEDATA-logout", "LOGVOC-session_use_after_expire", "NIST-63B-5.1-b"
+    "ASVS-7.4.1",
+    "ASVS-14.3.1",
+    "CLEARSITEDATA-logout",
+    "LOGVOC-session_use_after_expire",
+    "NIST-63B-5.1-b",
+    "OSHP-Clear-Site-Data",
 )
 def test_sign_out_ends_the_session_and_clears_the_browser(signed_in: Browser) -> None:
     """R27: the access token is dead at once, though it has not expired."""
@@ -310,3 +315,13 @@ def test_a_better_hash_of_the_same_password_ends_nothing_and_hides_nothing(signe
 def test_sign_out_takes_no_field(signed_in: Browser) -> None:
     assert code_of(signed_in.logout(body={"all": True})) == "validation_error"
     assert is_signed_in(signed_in)
+
+
+@pytest.mark.control("OSHP-Clear-Site-Data")
+def test_only_signing_out_clears_the_sites_data(browser: Browser) -> None:
+    make_user()
+    answers = [browser.get("csrf"), browser.login(), browser.approve(), browser.me(), browser.refresh()]
+    answers += [browser.get("session-list"), browser.delete("session-list"), browser.login(password="wrong")]
+    answers += [Browser().me(), Browser().refresh()]
+    assert not [answer for answer in answers if "Clear-Site-Data" in answer.headers]
+    assert "Clear-Site-Data" in browser.logout().headers

@@ -138,6 +138,7 @@ def test_an_expired_token_is_refused_though_it_was_remembered(
     assert is_signed_in(signed_in)
 
 
+@pytest.mark.control("NIST-63B-5.1.2")
 def test_background_traffic_is_checked_and_keeps_nothing_alive(signed_in: Browser, clock: Any) -> None:
     """R56: a poller neither writes last-seen nor moves the deadline, also when it refreshes its tokens."""
     before = Session.objects.get()
@@ -229,6 +230,7 @@ def test_the_stamp_is_written_once_an_interval(clock: Any) -> None:
     assert root.client.session["_secure_auth_seen"] > first
 
 
+@pytest.mark.control("CS-Session-fixation")
 def test_a_made_up_django_session_is_nobodys(browser: Browser) -> None:
     browser.client.cookies["sessionid"] = "x" * 32
     assert browser.page("/plain/").content == b"False"
