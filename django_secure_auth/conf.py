@@ -365,6 +365,7 @@ DEFAULT_RATE_LIMITS: dict[str, str] = {
     "register": "20/h",
     "password_reset": "3/h",
     "password_reset_address": "60/h",
+    "export": "10/h",
 }
 DEFAULT_NOTICES: dict[str, bool] = dict.fromkeys(
     (
@@ -376,6 +377,7 @@ DEFAULT_NOTICES: dict[str, bool] = dict.fromkeys(
         "role_granted",
         "refresh_reused",
         "email_changed",
+        "account_closing",
     ),
     True,
 )
@@ -572,6 +574,22 @@ class Conf:
         "/not-me/#uid={uid}&token={token}",
         judge=_a_link_path,
         text="Your page behind `BASE_URL` that asks whether it was somebody else and sends that to `not-me/`.",
+    )
+    ACCOUNT_CLOSING_GRACE = Setting(
+        14 * _DAY,
+        judge=_a_duration(timedelta(0), 90 * _DAY),
+        text="How long an account that its owner has closed can be kept by signing in.",
+    )
+    ACCOUNT_CLOSER = Setting[Callable[[Any], object] | None](
+        None,
+        judge=_a_callable_or_none,
+        text="A callable that gets a user and takes the account away, in a transaction. None: the row is deleted, or "
+        "deactivated where other rows protect it.",
+    )
+    ACCOUNT_EXPORT = Setting[Callable[[Any], Any] | None](
+        None,
+        judge=_a_callable_or_none,
+        text="A callable that gets a user and returns what the project knows of them, as JSON values: `me/export/`.",
     )
     API_KEY_PREFIX = Setting(
         "dsa", judge=_a_key_word, text="First part of new API keys, by which secret scanners find them."

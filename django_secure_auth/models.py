@@ -3,6 +3,7 @@
 from django_secure_auth.addresses.models import AddressClaim
 from django_secure_auth.apikeys.models import APIKey
 from django_secure_auth.audit.models import AuditSeal, SecurityEvent
+from django_secure_auth.lifecycle.models import AccountClosing
 from django_secure_auth.links.models import MailedLink
 from django_secure_auth.otp.models import OTPBudget, OTPChallenge, TrustedDevice
 from django_secure_auth.passwords.models import CompromisedPassword
@@ -11,6 +12,7 @@ from django_secure_auth.sessions.models import Session
 
 __all__ = [
     "APIKey",
+    "AccountClosing",
     "AddressClaim",
     "AuditSeal",
     "CompromisedPassword",

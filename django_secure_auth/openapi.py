@@ -279,6 +279,22 @@ class ActivityPage(StrictSerializer):
     previous = serializers.URLField(allow_null=True)
 
 
+class DeviceRow(StrictSerializer):
+    id = serializers.UUIDField()
+    device = serializers.CharField()
+    ip_address = serializers.CharField(allow_null=True)
+    trusted = serializers.BooleanField(help_text="A code was approved there.")
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+    current = serializers.BooleanField()
+
+
+class DevicePage(StrictSerializer):
+    results = DeviceRow(many=True)
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+
+
 class Accepted(StrictSerializer):
     status = _one_of("accepted")
 
@@ -305,6 +321,16 @@ class KeyPage(StrictSerializer):
     results = Key(many=True)
     next = serializers.URLField(allow_null=True)
     previous = serializers.URLField(allow_null=True)
+
+
+class AccountExport(StrictSerializer):
+    exported_at = serializers.DateTimeField()
+    account = serializers.DictField()
+    sessions = SessionRow(many=True)
+    devices = DeviceRow(many=True)
+    api_keys = Key(many=True)
+    activity = ActivityRow(many=True)
+    more = serializers.JSONField(required=False, help_text="What the project adds with `ACCOUNT_EXPORT`.")
 
 
 class PublicKey(StrictSerializer):
@@ -851,6 +877,34 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             "Takes the fields of `PROFILE_FIELDS`; never e-mail, password, roles or privileges.",
             {200: _me()},
             body=bodies.profile_serializer(),
+        ),
+        (views.MeView, "delete"): Operation(
+            "auth_close",
+            "Close my account",
+            "Everybody is signed out at once; the account goes after `ACCOUNT_CLOSING_GRACE`, unless I sign in before. "
+            "Asks for a recent sign-in.",
+            {204: None},
+            refusals=_BAD_BODY,
+        ),
+        (views.ExportView, "get"): Operation(
+            "auth_export",
+            "Everything about my account",
+            "As one JSON document. Asks for a recent sign-in.",
+            {200: AccountExport},
+        ),
+        (views.DeviceListView, "get"): Operation(
+            "auth_device_list",
+            "My known devices",
+            "Browsers in which I have signed in; a trusted one needs no code.",
+            {200: DevicePage},
+            query=(_PAGE,),
+        ),
+        (views.DeviceDetailView, "delete"): Operation(
+            "auth_device_distrust",
+            "Trust a device no more",
+            "The next sign-in there asks for a code; sessions go on. Asks for a recent sign-in.",
+            {204: None},
+            refusals=_BAD_BODY,
         ),
         (views.SessionListView, "get"): Operation(
             "auth_session_list",

@@ -31,8 +31,9 @@ ENDPOINTS = (
     "csrf", "login", "otp-approve", "otp-resend", "refresh", "logout", "me", "session-list", "session-detail", "jwks",
     "apikey-list", "apikey-detail", "apikey-rotate", "register", "register-verify", "password-reset",
     "password-reset-confirm", "password-change", "reauthenticate", "email-change", "email-undo", "not-me", "activity",
+    "export", "device-list", "device-detail",
 )  # fmt: skip
-WITH_ID = {"session-detail", "apikey-detail", "apikey-rotate"}
+WITH_ID = {"device-detail", "session-detail", "apikey-detail", "apikey-rotate"}
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "get")
 DOCUMENTED = {200, 201, 202, 204, 400, 401, 403, 404, 405, 406, 413, 415, 422, 429}
 CODES = {

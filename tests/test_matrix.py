@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from django_secure_auth.apikeys.models import APIKey
 from django_secure_auth.apikeys.services import create_key
+from django_secure_auth.otp.models import TrustedDevice
 from django_secure_auth.rbac.models import Role, RoleAssignment
 from django_secure_auth.rbac.services import grant
 from django_secure_auth.routes import ANY_METHOD, Route, routes
@@ -223,6 +224,10 @@ ROWS: dict[Key, dict[str, int]] = {
     ("POST", "secure_auth:password-change"): signed_in(204),
     ("GET", "secure_auth:me"): signed_in(200),
     ("PATCH", "secure_auth:me"): signed_in(200),
+    ("DELETE", "secure_auth:me"): signed_in(204),
+    ("GET", "secure_auth:export"): signed_in(200),
+    ("GET", "secure_auth:device-list"): signed_in(200),
+    ("DELETE", "secure_auth:device-detail"): owners(204),
     ("GET", "secure_auth:session-list"): signed_in(200),
     ("DELETE", "secure_auth:session-list"): signed_in(204),
     ("DELETE", "secure_auth:session-detail"): owners(204),
@@ -268,9 +273,17 @@ BODIES: dict[Key, dict[str, Any]] = {
     ("POST", "note-publish"): {},
     ("POST", "link-preview"): {"url": "http://127.0.0.1/"},
 }
+
+
+def device_of(user: Any) -> TrustedDevice:
+    expires_at = timezone.now() + timedelta(days=1)
+    return TrustedDevice.objects.create(user=user, secret_digest="0" * 64, expires_at=expires_at)
+
+
 ARGUMENTS: dict[str, Callable[[World], Any]] = {
     "session_id": lambda world: world.session.pk,
     "key_id": lambda world: world.key.pk,
+    "device_id": lambda world: device_of(world.owner).pk,
     "pk": lambda world: world.note.pk,
     "object_id": lambda world: world.owner.pk,
     "content_type_id": lambda world: 1,

@@ -20,7 +20,7 @@ from django_secure_auth.exceptions import SessionRevoked
 from django_secure_auth.kit.identifiers import MAX_IDENTIFIER, canonical_identifier
 from django_secure_auth.kit.redact import redact_email
 from django_secure_auth.mail import address_of
-from django_secure_auth.otp.models import OTPChallenge
+from django_secure_auth.otp.models import OTPChallenge, TrustedDevice
 from django_secure_auth.rbac.services import roles_of
 from django_secure_auth.request_scope import device_label
 from django_secure_auth.sessions.models import Session
@@ -210,6 +210,18 @@ def session_row(session: Session, *, current: bool) -> dict[str, Any]:
         "last_seen_at": rfc3339(session.last_seen_at),
         "device": session.device_label,
         "ip_address": session.ip_address,
+        "current": current,
+    }
+
+
+def device_row(device: TrustedDevice, *, current: bool) -> dict[str, Any]:
+    return {
+        "id": str(device.pk),
+        "device": device.label,
+        "ip_address": device.ip_address,
+        "trusted": device.is_approved,
+        "created_at": rfc3339(device.created_at),
+        "expires_at": rfc3339(device.expires_at),
         "current": current,
     }
 

@@ -11,6 +11,7 @@ from django_secure_auth.addresses import services as addresses
 from django_secure_auth.apikeys import services as apikeys
 from django_secure_auth.audit import seals
 from django_secure_auth.conf import conf
+from django_secure_auth.lifecycle import services as lifecycle
 from django_secure_auth.links import services as links
 from django_secure_auth.otp import services as otp
 from django_secure_auth.sessions import services as sessions
@@ -24,7 +25,9 @@ LONGEST_DAYS = 3650
 
 @shared_task(name="django_secure_auth.tasks.purge", ignore_result=True)
 def purge(older_than_days: int = KEEP_DAYS) -> dict[str, int]:
-    """Delete sessions, challenges, devices and API keys that ended `older_than_days` ago, and events past retention.
+    """Close the accounts that are due; delete what is over.
+
+    Sessions, challenges, devices and API keys that ended `older_than_days` ago, and events past retention.
 
     Raises ValueError for anything but 1 to `LONGEST_DAYS` days: a negative number would reach what still lives.
     """
@@ -33,6 +36,7 @@ def purge(older_than_days: int = KEEP_DAYS) -> dict[str, int]:
     now = timezone.now()
     before = now - timedelta(days=older_than_days)
     return {
+        "accounts": lifecycle.close_due(now=now),  # before the sessions, which say who came back
         "sessions": sessions.purge(before=before),
         "challenges and devices": otp.purge(before=before),
         "mailed links": links.purge(before=before),

@@ -20,6 +20,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from django_secure_auth.accounts import services
+from django_secure_auth.accounts.export import export_of
 from django_secure_auth.accounts.serializers import (
     ApproveInBodySerializer,
     ApproveSerializer,
@@ -35,6 +36,7 @@ from django_secure_auth.accounts.serializers import (
     ReauthenticateSerializer,
     RefreshInBodySerializer,
     activity_row,
+    device_row,
     key_body,
     me_body,
     profile_serializer,
@@ -56,7 +58,11 @@ from django_secure_auth.exceptions import (
     SessionRevoked,
     Unauthenticated,
 )
+from django_secure_auth.lifecycle import services as lifecycle
+from django_secure_auth.otp import services as otp
+from django_secure_auth.otp.models import TrustedDevice
 from django_secure_auth.problems import answer_exception, as_error, problem_response
+from django_secure_auth.ratelimit.services import reserve
 from django_secure_auth.rbac.permissions import RecentlyAuthenticated
 from django_secure_auth.recovery import services as recovery
 from django_secure_auth.request_scope import Credentials, carries_api_key
@@ -314,6 +320,10 @@ class EmailUndoView(AuthView):
 
 
 class MeView(SignedInView):
+    def get_permissions(self) -> list[Any]:
+        recent = [RecentlyAuthenticated()] if self.request.method == "DELETE" else []
+        return [*super().get_permissions(), *recent]
+
     def get(self, request: Request) -> Response:
         return Response(me_body(_caller(request)[0]))
 
@@ -326,6 +336,24 @@ class MeView(SignedInView):
         if changes:
             _save(user, *changes)
         return Response(me_body(user))
+
+    def delete(self, request: Request) -> Response:
+        self.read(NothingSerializer)
+        lifecycle.ask_to_close(request, _caller(request)[0])
+        response = Response(status=204)
+        cookies.clear(response, "access", "refresh", "challenge")
+        return response
+
+
+class ExportView(SignedInView):
+    permission_classes = [IsAuthenticated, RecentlyAuthenticated]
+
+    def get(self, request: Request) -> Response:
+        user, credentials = _caller(request)
+        reserve("export", str(user.pk), request=request)
+        record(events.USER_EXPORTED, request=request, user=user, session_id=credentials.session_id)
+        headers = {"Content-Disposition": 'attachment; filename="account.json"'}
+        return Response(export_of(user), headers=headers)
 
 
 def _save(user: AbstractBaseUser, *names: str) -> None:
@@ -388,6 +416,26 @@ class SessionDetailView(SignedInView):
         if session.pk == credentials.session_id:
             cookies.clear(response, "access", "refresh")
         return response
+
+
+class DeviceListView(SignedInView):
+    def get(self, request: Request) -> Response:
+        pages = _Pages()
+        own = TrustedDevice.objects.for_user(_caller(request)[0]).alive().order_by("-created_at", "-pk")
+        page = pages.paginate_queryset(own, request, view=self) or []
+        secret = cookies.read_cookie(request, "device")
+        return pages.get_paginated_response([device_row(one, current=otp.is_device(one, secret)) for one in page])
+
+
+class DeviceDetailView(SignedInView):
+    permission_classes = [IsAuthenticated, RecentlyAuthenticated]
+
+    def delete(self, request: Request, device_id: UUID) -> Response:
+        self.read(NothingSerializer)
+        if not otp.distrust(_caller(request)[0], device_id, request=request):
+            _tell_refusal(request, reason=NotFound.code)
+            raise NotFound
+        return Response(status=204)
 
 
 class _Events(CursorPagination):

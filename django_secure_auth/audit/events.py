@@ -69,6 +69,11 @@ PASSWORD_COMPROMISED = Event(
 BREACH_CHECK_AWAY = Event(
     "breach_check_unavailable", Kind.SUSPICIOUS_REQUEST, "Breached passwords could not be looked up"
 )
+USER_CLOSING = Event("user_closing", Kind.AUTH_SUCCESS, "The closing of an account was asked for by its owner")
+USER_KEPT = Event("user_kept", Kind.AUTH_SUCCESS, "An account that was to be closed is kept")
+USER_DELETED = Event("user_deleted", Kind.AUTH_SUCCESS, "An account was closed, as its owner had asked")
+USER_EXPORTED = Event("user_exported", Kind.AUTH_SUCCESS, "The data of an account were exported by its owner")
+DEVICE_DISTRUSTED = Event("authn_device_distrusted", Kind.AUTH_SUCCESS, "A device is trusted no more")
 LOGIN_FAIL = Event("authn_login_fail", Kind.AUTH_FAILURE, "Sign-in refused")
 OTP_SENT = Event("authn_otp_sent", Kind.AUTH_SUCCESS, "A code was mailed")
 OTP_UNDELIVERED = Event("authn_otp_undelivered", Kind.SUSPICIOUS_REQUEST, "A code could not be mailed")

@@ -508,4 +508,25 @@ class Migration(migrations.Migration):
                 "ordering": ("-since",),
             },
         ),
+        migrations.CreateModel(
+            name="AccountClosing",
+            fields=[
+                (
+                    "user",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="secure_auth_closing",
+                        serialize=False,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                ("asked_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("closes_at", models.DateTimeField(editable=False)),
+            ],
+            options={
+                "ordering": ("closes_at",),
+                "indexes": [models.Index(fields=["closes_at"], name="secure_auth_closing_due")],
+            },
+        ),
     ]

@@ -24,6 +24,7 @@ KINDS: dict[str, Any] = {
     "refresh_reused": _(
         "A refresh token of yours was used twice, as after a theft. The session was ended: “{device}”."
     ),
+    "account_closing": _("Your account is going to be closed on {day}. To keep it, sign in before that day."),
     "email_changed": _("The address of your account was changed to this one."),
 }
 """What is told, in the words of its mail; the names in braces are the details."""

@@ -372,6 +372,23 @@ def _bind_device(user: AbstractBaseUser, *, secret: str | None, request: AnyRequ
     return fresh
 
 
+def is_device(device: TrustedDevice, secret: str | None) -> bool:
+    """Tell whether a browser's secret is that of a device."""
+    try:
+        return bool(secret) and device.secret_digest in digest_secret(str(secret), secret_ring(_DEVICE))
+    except OpaqueInvalid:
+        return False
+
+
+def distrust(user: AbstractBaseUser, device_id: Any, *, request: AnyRequest) -> bool:
+    """Trust one device no more: the next sign-in there asks for a code. False when it is not one of the user's."""
+    own = TrustedDevice.objects.for_user(user).alive().filter(pk=device_id)
+    if not own.update(revoked_at=timezone.now()):
+        return False
+    record(events.DEVICE_DISTRUSTED, request=request, user=user, device_id=str(device_id))
+    return True
+
+
 def forget(user: AbstractBaseUser) -> None:
     """Trust none of a user's devices any more, close what is open, and give the budget of wrong codes back."""
     TrustedDevice.objects.for_user(user).filter(revoked_at=None).update(revoked_at=timezone.now())

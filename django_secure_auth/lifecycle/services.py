@@ -1,0 +1,92 @@
+"""Close an account: asked for by its owner, done after a while, and not done when the owner comes back."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import router, transaction
+from django.db.models import ProtectedError, RestrictedError
+from django.utils import timezone
+
+from django_secure_auth.apikeys import services as apikeys
+from django_secure_auth.audit import events
+from django_secure_auth.audit.seals import erase_person
+from django_secure_auth.audit.services import record
+from django_secure_auth.conf import conf
+from django_secure_auth.lifecycle.models import AccountClosing
+from django_secure_auth.notices.services import tell
+from django_secure_auth.otp import services as otp
+from django_secure_auth.request_scope import AnyRequest
+from django_secure_auth.sessions.models import Session
+from django_secure_auth.sessions.services import end_all
+
+logger = logging.getLogger("django_secure_auth")
+
+
+def ask_to_close(request: AnyRequest, user: AbstractBaseUser) -> AccountClosing:
+    """End everything that opens an account, and have it closed after `ACCOUNT_CLOSING_GRACE`. Its owner is told.
+
+    Raises StateUnavailable, having changed nothing.
+    """
+    now = timezone.now()
+    using = router.db_for_write(AccountClosing)
+    with transaction.atomic(using=using):
+        times = {"asked_at": now, "closes_at": now + conf.ACCOUNT_CLOSING_GRACE}
+        closing, _ = AccountClosing.objects.using(using).update_or_create(user_id=user.pk, defaults=times)
+        otp.forget(user)
+        apikeys.revoke_all(user, reason="closing")
+        end_all(user, reason="closing")
+        tell("account_closing", user, request=request, day=f"{closing.closes_at:%Y-%m-%d}")
+    record(events.USER_CLOSING, request=request, user=user, closes_at=closing.closes_at.isoformat())
+    return closing
+
+
+def close_due(*, now: datetime) -> int:
+    """Close the accounts whose time has come, and return how many. One that cannot be closed stops no other."""
+    due = AccountClosing.objects.using(router.db_for_write(AccountClosing)).filter(closes_at__lte=now)
+    return sum(_close(closing) for closing in due.select_related("user"))
+
+
+def _close(closing: AccountClosing) -> bool:
+    user: Any = closing.user
+    if _came_back(closing):
+        closing.delete()
+        record(events.USER_KEPT, user=user, actor="")
+        return False
+    user_id, kept_by = user.pk, ""
+    try:
+        with transaction.atomic(using=router.db_for_write(AccountClosing)):
+            kept_by = _take_away(user)
+            AccountClosing.objects.filter(user_id=user_id).delete()
+            erase_person(user_id, actor="")
+    except Exception:
+        logger.exception("An account could not be closed; the next run tries again.")
+        return False
+    record(events.USER_DELETED, user=user_id, actor="", kept_by=kept_by)
+    return True
+
+
+def _came_back(closing: AccountClosing) -> bool:
+    last_login = getattr(closing.user, "last_login", None)
+    if last_login is not None and last_login > closing.asked_at:
+        return True
+    return Session.objects.primary().filter(user=closing.user.pk, created_at__gt=closing.asked_at).exists()
+
+
+def _take_away(user: Any) -> str:
+    """Delete an account, or leave an empty shell where other rows hold on to it. Returns what holds on to it."""
+    if conf.ACCOUNT_CLOSER is not None:
+        conf.ACCOUNT_CLOSER(user)
+        return ""
+    try:
+        with transaction.atomic(using=router.db_for_write(user.__class__)):
+            user.delete()
+    except (ProtectedError, RestrictedError) as refusal:
+        user.is_active = False
+        user.set_unusable_password()
+        user.save(update_fields=["is_active", "password"])
+        return type(refusal).__name__
+    return ""
