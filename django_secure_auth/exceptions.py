@@ -1,7 +1,8 @@
 """The error tree. Each class has a stable `code`; the message is for people and may change.
 
 All are DRF exceptions, so that a host's own view may raise them and any handler gives the right status.
-The true reason of a refusal goes to the audit trail, never into `detail`.
+The true reason of a refusal goes to the audit trail, never into `detail`. That is English;
+what people meet on the admin's pages is marked, and translated there.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from django.utils.translation import gettext_noop
 from rest_framework.exceptions import APIException
 
 
@@ -18,7 +20,7 @@ class SecureAuthError(APIException):
     status_code = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
-    default_detail = "Something went wrong on our side."
+    default_detail = gettext_noop("Something went wrong on our side.")
     default_members: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, detail: str | None = None, *, headers: Mapping[str, str] | None = None, **members: Any) -> None:
@@ -99,13 +101,13 @@ class OTPInvalid(Unauthenticated):
 
     code = "otp_invalid"
     title = "Code refused"
-    default_detail = "The code is not right."
+    default_detail = gettext_noop("The code is not right.")
 
 
 class ChallengeInvalid(Unauthenticated):
     code = "challenge_invalid"
     title = "Start again"
-    default_detail = "There is no open request for a code in this browser; start again."
+    default_detail = gettext_noop("There is no open request for a code in this browser; start again.")
 
 
 class ResetInvalid(Unauthenticated):
@@ -136,7 +138,9 @@ class PasswordChangeRequired(Forbidden):
 
     code = "password_change_required"
     title = "Choose another password"
-    default_detail = "This password is known to others. Choose another one by the link that was mailed to you."
+    default_detail = gettext_noop(
+        "This password is known to others. Choose another one by the link that was mailed to you."
+    )
 
 
 class CSRFFailed(Forbidden):
@@ -185,7 +189,7 @@ class PolicyRejected(SecureAuthError):
     status_code = 422
     code = "policy_rejected"
     title = "Refused by policy"
-    default_detail = "The request is well-formed, but the policy says no."
+    default_detail = gettext_noop("The request is well-formed, but the policy says no.")
 
 
 class PasswordRejected(SecureAuthError):
@@ -215,18 +219,18 @@ class RateLimited(SecureAuthError):
     status_code = 429
     code = "rate_limited"
     title = "Too many requests"
-    default_detail = "Too many requests; try again later."
+    default_detail = gettext_noop("Too many requests; try again later.")
 
 
 class DeliveryUnavailable(SecureAuthError):
     status_code = 503
     code = "delivery_unavailable"
     title = "Mail cannot be sent"
-    default_detail = "The code could not be sent just now; try again."
+    default_detail = gettext_noop("The code could not be sent just now; try again.")
 
 
 class StateUnavailable(SecureAuthError):
     status_code = 503
     code = "state_unavailable"
     title = "Temporarily unavailable"
-    default_detail = "A part of the service is away; nothing was changed. Try again."
+    default_detail = gettext_noop("A part of the service is away; nothing was changed. Try again.")

@@ -13,7 +13,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext_lazy
 
 from django_secure_auth.apikeys.models import APIKey
 from django_secure_auth.apikeys.services import revoke
@@ -27,7 +27,7 @@ else:
 
 
 class AliveFilter(admin.SimpleListFilter):
-    title = _("state")
+    title = pgettext_lazy("of a row", "state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[APIKey]) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
@@ -69,7 +69,7 @@ class OTPChallengeAdmin(_ToldAdmin):
             return str(_("approved"))
         if challenge.closed_at:
             return str(_("closed"))
-        return str(_("open")) if challenge.expires_at > timezone.now() else str(_("expired"))
+        return pgettext("of a challenge", "open") if challenge.expires_at > timezone.now() else str(_("expired"))
 
     @admin.action(description=_("Close selected challenges"), permissions=["delete"])
     def close_selected(self, request: HttpRequest, queryset: QuerySet[OTPChallenge]) -> None:

@@ -12,6 +12,7 @@ from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
@@ -103,7 +104,7 @@ class RoleAdmin(_RoleAdmin):
 
 
 class LiveFilter(admin.SimpleListFilter):
-    title = _("state")
+    title = pgettext_lazy("of a row", "state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
@@ -136,7 +137,7 @@ class RoleAssignmentAdmin(_RoleAssignmentAdmin):
         fixed = ("user", "role", "content_type", "object_id") if obj is not None else ()
         return (*fixed, "granted_by", "granted_at")
 
-    @admin.display(description=_("on"), ordering="scope")
+    @admin.display(description=pgettext_lazy("where a role is granted", "on"), ordering="scope")
     def on(self, assignment: RoleAssignment) -> str:
         if assignment.content_type is None:
             return str(_("everything"))

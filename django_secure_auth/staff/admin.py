@@ -39,6 +39,10 @@ _APPROVED = "_secure_auth_approved"
 _REDIRECT = "next"
 
 
+def _told(refusal: SecureAuthError) -> str:
+    return _(str(refusal.detail))
+
+
 class LimitedAuthenticationForm(AdminAuthenticationForm):
     """The admin's form; attempts are counted before they are judged, as at our own sign-in."""
 
@@ -62,7 +66,7 @@ class LimitedAuthenticationForm(AdminAuthenticationForm):
         except InvalidCredentials:
             raise self.get_invalid_login_error() from None
         except SecureAuthError as refusal:
-            raise ValidationError(str(refusal.detail)) from None
+            raise ValidationError(_told(refusal)) from None
         self.confirm_login_allowed(user)
         self.user_cache = user
         return self.cleaned_data
@@ -101,7 +105,7 @@ class SecureAdminSite(AdminSite):
         try:
             started = otp.start(user, purpose=PURPOSE, request=request, amr=["pwd"])
         except SecureAuthError as refusal:
-            form.add_error(None, str(refusal.detail))
+            form.add_error(None, _told(refusal))
             return self._page(request, form=form)
         response = self._page(request, challenge=started.challenge)
         cookies.write_challenge(response, started.secret)
@@ -118,7 +122,7 @@ class SecureAdminSite(AdminSite):
                 return self._page(request, challenge=challenge, error=_("Enter the code from the mail."))
             otp.verify(challenge, code, request=request)
         except OTPInvalid as refusal:
-            return self._page(request, challenge=challenge, error=str(refusal.detail))
+            return self._page(request, challenge=challenge, error=_told(refusal))
         except SecureAuthError as refusal:
             return self._start_again(request, refusal)
         user: Any = challenge.user
@@ -130,7 +134,7 @@ class SecureAdminSite(AdminSite):
         return response
 
     def _start_again(self, request: HttpRequest, refusal: SecureAuthError) -> HttpResponse:
-        messages.error(request, str(refusal.detail))
+        messages.error(request, _told(refusal))
         return self._page(request, form=LimitedAuthenticationForm(request))
 
     def _enter(self, request: HttpRequest, user: Any) -> HttpResponse:
