@@ -403,14 +403,17 @@ def test_what_is_long_over_is_deleted_and_the_rest_stays(ana: Any, settings: Any
         SecurityEvent.objects.create(occurred_at=now - age)
     settings.DJANGO_SECURE_AUTH = {"AUDIT_RETENTION": timedelta(days=30)}
     assert run("secure_auth_purge") == (
+        "0 closed accounts deleted\n"
         "1 sessions deleted\n2 challenges and devices deleted\n0 mailed links deleted\n0 claims of addresses deleted\n"
         "1 API keys deleted\n1 security events deleted\n"
     )
     assert run("secure_auth_purge", "--older-than-days", "10") == (
+        "0 closed accounts deleted\n"
         "1 sessions deleted\n2 challenges and devices deleted\n0 mailed links deleted\n0 claims of addresses deleted\n"
         "1 API keys deleted\n0 security events deleted\n"
     )
-    assert run("secure_auth_purge", "--older-than-days", "1").startswith("0 sessions deleted\n")
+    said = run("secure_auth_purge", "--older-than-days", "1")
+    assert said.startswith("0 closed accounts deleted\n0 sessions deleted\n")
     assert Session.objects.alive().count() == 1
 
 

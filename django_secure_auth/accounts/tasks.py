@@ -36,7 +36,7 @@ def purge(older_than_days: int = KEEP_DAYS) -> dict[str, int]:
     now = timezone.now()
     before = now - timedelta(days=older_than_days)
     return {
-        "accounts": lifecycle.close_due(now=now),  # before the sessions, which say who came back
+        "closed accounts": lifecycle.close_due(now=now),  # before the sessions, which say who came back
         "sessions": sessions.purge(before=before),
         "challenges and devices": otp.purge(before=before),
         "mailed links": links.purge(before=before),

@@ -62,6 +62,7 @@ def test_purge_keeps_the_rest(browser: Browser, configure: Configure) -> None:
     browser.sign_in()
     events = SecurityEvent.objects.count()
     assert purge() == {
+        "closed accounts": 0,
         "sessions": 0,
         "challenges and devices": 0,
         "mailed links": 0,

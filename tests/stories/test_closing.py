@@ -67,9 +67,9 @@ def test_everything_ends_at_once_and_the_account_goes_when_its_time_has_come(
     assert not TrustedDevice.objects.alive().exists()
     day = f"{AccountClosing.objects.get().closes_at:%Y-%m-%d}"
     assert f"closed on {day}" in str(mail.outbox[-1].body)
-    assert purge()["accounts"] == 0
+    assert purge()["closed accounts"] == 0
     clock.forward(days=14, seconds=1)
-    assert purge()["accounts"] == 1
+    assert purge()["closed accounts"] == 1
     assert not exists(ana)
     about = SecurityEvent.objects.exclude(event="user_deleted")
     assert not about.filter(user_id=str(ana.pk)).exists()
@@ -84,7 +84,7 @@ def test_signing_in_keeps_it(signed_in: Browser, ana: Any, clock: Clock) -> None
     signed_in.sign_in()
     get_user_model()._default_manager.update(last_login=None)  # a model without the field knows it by the session
     clock.forward(days=14)
-    assert purge()["accounts"] == 0
+    assert purge()["closed accounts"] == 0
     assert exists(ana)
     assert not AccountClosing.objects.exists()
     assert len(named("user_kept")) == 1
@@ -94,7 +94,7 @@ def test_a_sign_in_to_the_admin_keeps_it_too(signed_in: Browser, ana: Any, clock
     close(signed_in)
     get_user_model()._default_manager.filter(pk=ana.pk).update(last_login=timezone.now() + timedelta(days=1))
     clock.forward(days=15)
-    assert purge()["accounts"] == 0
+    assert purge()["closed accounts"] == 0
     assert exists(ana)
 
 
@@ -107,7 +107,7 @@ def test_what_other_rows_protect_stays_as_an_empty_shell(
     close(signed_in)
     monkeypatch.setattr(get_user_model(), "delete", refuse)
     clock.forward(days=15)
-    assert purge()["accounts"] == 1
+    assert purge()["closed accounts"] == 1
     ana.refresh_from_db()
     assert (ana.is_active, ana.has_usable_password()) == (False, False)
     assert not AccountClosing.objects.exists()
@@ -124,10 +124,10 @@ def test_a_project_closes_accounts_its_own_way_and_a_failure_is_tried_again(
     close(signed_in)
     clock.forward(days=15)
     configure(ACCOUNT_CLOSER=fail)
-    assert purge()["accounts"] == 0
+    assert purge()["closed accounts"] == 0
     assert AccountClosing.objects.exists()
     configure(ACCOUNT_CLOSER=closed.append)
-    assert purge()["accounts"] == 1
+    assert purge()["closed accounts"] == 1
     assert closed == [ana]
 
 
