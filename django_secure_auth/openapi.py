@@ -697,6 +697,7 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             refusals=(
                 exceptions.InvalidCredentials,
                 exceptions.PolicyRejected,
+                exceptions.PasswordChangeRequired,
                 exceptions.RateLimited,
                 exceptions.DeliveryUnavailable,
             ),
@@ -891,6 +892,7 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             "Everything about my account",
             "As one JSON document. Asks for a recent sign-in.",
             {200: AccountExport},
+            refusals=(exceptions.RateLimited,),
         ),
         (views.DeviceListView, "get"): Operation(
             "auth_device_list",
