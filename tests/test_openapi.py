@@ -126,7 +126,7 @@ def test_what_is_written_for_readers_of_the_code_is_not_in_the_schema() -> None:
             {
                 400: {"malformed_request", "validation_error"},
                 401: {"invalid_credentials", "api_key_invalid"},
-                403: {"csrf_failed"},
+                403: {"csrf_failed", "password_change_required"},
                 406: {"not_acceptable"},
                 413: {"too_large"},
                 415: {"unsupported_media_type"},
