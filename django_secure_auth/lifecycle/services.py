@@ -17,6 +17,7 @@ from django_secure_auth.audit.seals import erase_person
 from django_secure_auth.audit.services import record
 from django_secure_auth.conf import conf
 from django_secure_auth.lifecycle.models import AccountClosing
+from django_secure_auth.links.models import MailedLink
 from django_secure_auth.notices.services import tell
 from django_secure_auth.otp import services as otp
 from django_secure_auth.request_scope import AnyRequest
@@ -70,8 +71,11 @@ def _close(closing: AccountClosing) -> bool:
 
 
 def _came_back(closing: AccountClosing) -> bool:
+    """Whether the owner has signed in since, or used a mailed link: a reset, or "this was not me"."""
     last_login = getattr(closing.user, "last_login", None)
     if last_login is not None and last_login > closing.asked_at:
+        return True
+    if MailedLink.objects.primary().filter(user=closing.user.pk, used_at__gt=closing.asked_at).exists():
         return True
     return Session.objects.primary().filter(user=closing.user.pk, created_at__gt=closing.asked_at).exists()
 

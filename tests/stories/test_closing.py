@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -88,6 +89,20 @@ def test_signing_in_keeps_it(signed_in: Browser, ana: Any, clock: Clock) -> None
     assert exists(ana)
     assert not AccountClosing.objects.exists()
     assert len(named("user_kept")) == 1
+
+
+def test_who_says_not_me_keeps_it(signed_in: Browser, ana: Any, clock: Clock, configure: Configure) -> None:
+    """An intruder has asked for it: the owner must not lose the account for not having signed in since."""
+    configure(BASE_URL="https://app.example")
+    close(signed_in)
+    found = re.search(r"/not-me/#uid=([^&\s]+)&token=(\S+)", str(mail.outbox[-1].body))
+    assert found is not None
+    clock.forward(days=1)
+    answer = Browser(address="198.51.100.9").post("not-me", {"uid": found[1], "token": found[2]})
+    assert answer.status_code == 204
+    clock.forward(days=14)
+    assert purge()["closed accounts"] == 0
+    assert exists(ana)
 
 
 def test_a_sign_in_to_the_admin_keeps_it_too(signed_in: Browser, ana: Any, clock: Clock) -> None:
