@@ -160,8 +160,6 @@ def settings_page() -> str:
         table(("limit", "default", "`RATE_LIMIT_WHEN_AWAY`"), limits),
         "While the cache is away, `api_key` (the rates of API keys) and `view` (limits of your own views) are open. A "
         "project names only those that it changes. What each one counts: [ratelimit](ratelimit.md).",
-        "Settings of features that are still to come (registration, password reset, notices) are not "
-        "declared yet, and naming one is `secure_auth.E001`.",
     ]
     return page("Settings", *blocks)
 

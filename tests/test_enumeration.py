@@ -45,7 +45,7 @@ def _seen(response: Any) -> tuple[int, bytes, list[tuple[str, str]]]:
     return response.status_code, body, [*headers, ("set-cookie", str(response.cookies))]
 
 
-@pytest.mark.control("ASVS-6.3.8", "CS-Authentication-signup")
+@pytest.mark.control("ASVS-6.3.8", "CS-Authentication-signup", "TOP10-A07:2025")
 def test_refusals_are_the_same_in_every_byte(people: None) -> None:
     """R25: unknown, wrong, inactive, without a password."""
     answers = {kind: _seen(Browser().login(*typed)) for kind, typed in REFUSED.items()}

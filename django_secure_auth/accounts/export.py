@@ -1,4 +1,4 @@
-"""Everything that the package keeps about one account, for its owner. No secret and no digest is in it."""
+"""What the package keeps about one account, for its owner. No secret and no digest is in it."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import logging
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router, transaction
 from django.db.models import ProtectedError, RestrictedError
@@ -17,11 +18,9 @@ from django_secure_auth.audit.seals import erase_person
 from django_secure_auth.audit.services import record
 from django_secure_auth.conf import conf
 from django_secure_auth.lifecycle.models import AccountClosing
-from django_secure_auth.links.models import MailedLink
 from django_secure_auth.notices.services import tell
 from django_secure_auth.otp import services as otp
 from django_secure_auth.request_scope import AnyRequest
-from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import end_all
 
 logger = logging.getLogger("django_secure_auth")
@@ -46,20 +45,31 @@ def ask_to_close(request: AnyRequest, user: AbstractBaseUser) -> AccountClosing:
 
 
 def close_due(*, now: datetime) -> int:
-    """Close the accounts whose time has come, and return how many. One that cannot be closed stops no other."""
-    due = AccountClosing.objects.using(router.db_for_write(AccountClosing)).filter(closes_at__lte=now)
-    return sum(_close(closing) for closing in due.select_related("user"))
+    """Close the accounts whose time has come, and return how many. One that cannot be closed stops no other.
+
+    Who has come back is noted at each run: the session that says so may be purged before the account's time comes.
+    """
+    closings = AccountClosing.objects.primary()
+    for user_id in closings.came_back().values_list("user_id", flat=True):
+        _keep(user_id)
+    return sum(_close(user_id) for user_id in closings.filter(closes_at__lte=now).values_list("user_id", flat=True))
 
 
-def _close(closing: AccountClosing) -> bool:
-    user: Any = closing.user
-    if _came_back(closing):
-        closing.delete()
-        record(events.USER_KEPT, user=user, actor="")
-        return False
-    user_id, kept_by = user.pk, ""
+def _keep(user_id: Any) -> None:
+    deleted, _ = AccountClosing.objects.filter(user_id=user_id).delete()
+    if deleted:
+        record(events.USER_KEPT, user=user_id, actor="")
+
+
+def _close(user_id: Any) -> bool:
     try:
         with transaction.atomic(using=router.db_for_write(AccountClosing)):
+            user = _locked(user_id)
+            if user is None:  # by another run
+                return False
+            if AccountClosing.objects.primary().came_back().filter(user_id=user_id).exists():
+                _keep(user_id)
+                return False
             kept_by = _take_away(user)
             AccountClosing.objects.filter(user_id=user_id).delete()
             erase_person(user_id, actor="")
@@ -70,14 +80,10 @@ def _close(closing: AccountClosing) -> bool:
     return True
 
 
-def _came_back(closing: AccountClosing) -> bool:
-    """Whether the owner has signed in since, or used a mailed link: a reset, or "this was not me"."""
-    last_login = getattr(closing.user, "last_login", None)
-    if last_login is not None and last_login > closing.asked_at:
-        return True
-    if MailedLink.objects.primary().filter(user=closing.user.pk, used_at__gt=closing.asked_at).exists():
-        return True
-    return Session.objects.primary().filter(user=closing.user.pk, created_at__gt=closing.asked_at).exists()
+def _locked(user_id: Any) -> Any:
+    """Return a user whose row nobody else writes: a sign-in, which does, is seen here or finds no account."""
+    model = get_user_model()
+    return model._base_manager.using(router.db_for_write(model)).select_for_update().filter(pk=user_id).first()
 
 
 def _take_away(user: Any) -> str:

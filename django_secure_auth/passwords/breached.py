@@ -8,7 +8,6 @@ choice among many.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import unicodedata
 from collections.abc import Iterator
@@ -17,14 +16,19 @@ from pathlib import Path
 from struct import unpack
 from typing import Any
 
-import httpx
-from probables import BloomFilter
-from pwned_passwords_django.api import PwnedPasswords
-from pwned_passwords_django.exceptions import PwnedPasswordsError
-
-logger = logging.getLogger("django_secure_auth")
-
 FALSE_POSITIVES = 0.001
+
+
+def require_library() -> None:
+    """Raise ImportError without the extra `breached`."""
+    import probables  # noqa: F401, PLC0415  # the look is all
+    import pwned_passwords_django.api  # noqa: F401, PLC0415  # the look is all
+
+
+def _bloom_filter(**values: Any) -> Any:
+    from probables import BloomFilter  # noqa: PLC0415  # needs the extra `breached`
+
+    return BloomFilter(hash_function=_places, **values)
 
 
 def _sha1(password: str) -> str:
@@ -45,14 +49,15 @@ def build(source: Path, target: Path, *, false_positives: float = FALSE_POSITIVE
     leaves out those that were seen less often. The target appears when it is whole, or not at all. It takes 1.8
     bytes for each password at one false positive in a thousand.
 
-    Raises ValueError for a source without passwords or a rate that is none, OSError.
+    Raises ValueError for a source without passwords or a rate that is none, OSError, or ImportError without the extra
+    `breached`.
     """
     if not 0 < false_positives < 1:
         raise ValueError("false_positives is between 0 and 1, such as 0.001")
     count = sum(1 for _ in _read(source, at_least))
     if not count:
         raise ValueError(f"{source} has no password that was seen {at_least} times")
-    made = BloomFilter(est_elements=count, false_positive_rate=false_positives, hash_function=_places)
+    made = _bloom_filter(est_elements=count, false_positive_rate=false_positives)
     for sha1 in _read(source, at_least):
         made.add(sha1)
     unfinished = target.with_name(target.name + ".part")
@@ -78,36 +83,43 @@ def _read(source: Path, at_least: int) -> Iterator[str]:
 
 @lru_cache(maxsize=1)
 def _opened(path: str, changed_at: float) -> Any:
-    return BloomFilter(filepath=path, hash_function=_places)
+    return _bloom_filter(filepath=path)
 
 
 def load(path: str) -> Any:
-    """Return a filter, read anew when its file was replaced. Raises OSError, or ValueError for a file that is none."""
+    """Return a filter, read anew when its file was replaced.
+
+    Raises OSError, ValueError for a file that is none, or ImportError without the extra `breached`.
+    """
     try:
         return _opened(path, os.stat(path).st_mtime)
-    except OSError:
+    except (OSError, ImportError):
         raise
     except Exception as error:  # whatever the reader makes of other bytes
         raise ValueError(f"{path} is no filter") from error
 
 
 def is_in_filter(password: str, path: str) -> bool:
-    """Tell whether a filter lists a password. Raises OSError or ValueError."""
+    """Tell whether a filter lists a password. Raises what `load` raises."""
     return _sha1(password) in load(path)
 
 
 @lru_cache(maxsize=1)
-def _client() -> PwnedPasswords:
+def _client() -> Any:
     # Made when first asked: its settings are the project's. No redirect is followed.
+    import httpx  # noqa: PLC0415  # needs the extra `breached`
+    from pwned_passwords_django.api import PwnedPasswords  # noqa: PLC0415  # needs the extra `breached`
+
     return PwnedPasswords(client=httpx.Client(follow_redirects=False))
 
 
 def is_in_range(password: str) -> bool:
     """Ask Have I Been Pwned whether it lists a password; five characters of its SHA-1 leave the process.
 
-    Raises ConnectionError when there is no answer in time.
+    Raises ConnectionError when there is no answer in time, or ImportError without the extra `breached`.
     """
+    client = _client()
     try:
-        return bool(_client().check_password(unicodedata.normalize("NFC", password)))
-    except PwnedPasswordsError as error:
+        return bool(client.check_password(unicodedata.normalize("NFC", password)))
+    except Exception as error:  # the library's own: whatever goes wrong, it has not answered
         raise ConnectionError("the range service gave no answer") from error

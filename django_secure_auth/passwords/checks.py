@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 
 from django_secure_auth.conf import conf
 from django_secure_auth.findings import warning
+from django_secure_auth.passwords import breached
 from django_secure_auth.passwords.validators import (
     CommonPasswordValidator,
     CompositionValidator,
@@ -31,8 +32,7 @@ def _why_no_breaches() -> str | None:
     if conf.BREACHED_PASSWORDS_FILE is None and not conf.BREACHED_PASSWORDS_API:
         return None
     try:
-        from django_secure_auth.passwords import breached  # noqa: PLC0415  # needs the extra `breached`
-
+        breached.require_library()
         if conf.BREACHED_PASSWORDS_FILE is not None:
             breached.load(conf.BREACHED_PASSWORDS_FILE)
     except (ImportError, OSError, ValueError) as error:

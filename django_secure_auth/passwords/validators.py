@@ -26,6 +26,7 @@ from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.conf import conf
 from django_secure_auth.mail import address_of, site_name
+from django_secure_auth.passwords import breached
 
 logger = logging.getLogger("django_secure_auth")
 LEAST_LENGTH = 8
@@ -119,8 +120,6 @@ def is_breached(password: str) -> bool:
     if conf.BREACHED_PASSWORDS_FILE is None:
         return False
     try:
-        from django_secure_auth.passwords import breached  # noqa: PLC0415  # needs the extra `breached`
-
         return breached.is_in_filter(password, conf.BREACHED_PASSWORDS_FILE)
     except (ImportError, OSError, ValueError) as error:
         _tell_away("file", error)
@@ -131,8 +130,6 @@ def _is_in_range(password: str) -> bool:
     if not conf.BREACHED_PASSWORDS_API:
         return False
     try:
-        from django_secure_auth.passwords import breached  # noqa: PLC0415  # needs the extra `breached`
-
         return breached.is_in_range(password)
     except (ImportError, ConnectionError) as error:
         _tell_away("api", error)

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router, transaction
+from django.utils import timezone
 
 from django_secure_auth import signals
 from django_secure_auth.apikeys import services as apikeys
@@ -76,7 +77,8 @@ def mark_compromised(
     fingerprint = password_fingerprint(user.password)
     with transaction.atomic(using=using):
         CompromisedPassword.objects.using(using).update_or_create(
-            user_id=user.pk, defaults={"password_fingerprint": fingerprint, "reason": reason}
+            user_id=user.pk,
+            defaults={"password_fingerprint": fingerprint, "reason": reason, "since": timezone.now()},
         )
         otp.forget(user)
         end_all(user, reason="compromised", actor=actor)

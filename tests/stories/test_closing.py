@@ -19,8 +19,10 @@ from django_secure_auth.accounts.tasks import purge
 from django_secure_auth.apikeys.models import APIKey
 from django_secure_auth.apikeys.services import create_key
 from django_secure_auth.audit.models import SecurityEvent
+from django_secure_auth.lifecycle import services as lifecycle
 from django_secure_auth.lifecycle.models import AccountClosing
 from django_secure_auth.otp.models import TrustedDevice
+from django_secure_auth.sessions.models import Session
 from tests.browser import Browser, Clock, admin_browser, code_of, cookie, is_signed_in, make_user, named
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -89,6 +91,40 @@ def test_signing_in_keeps_it(signed_in: Browser, ana: Any, clock: Clock) -> None
     assert exists(ana)
     assert not AccountClosing.objects.exists()
     assert len(named("user_kept")) == 1
+
+
+def test_who_came_back_is_remembered_although_the_session_is_purged(
+    signed_in: Browser, ana: Any, clock: Clock, configure: Configure
+) -> None:
+    configure(ACCOUNT_CLOSING_GRACE=timedelta(days=90))
+    close(signed_in)
+    clock.forward(days=1)
+    signed_in.sign_in()
+    get_user_model()._default_manager.update(last_login=None)
+    purge()
+    signed_in.logout()
+    clock.forward(days=88)
+    purge()
+    assert not Session.objects.exists()
+    clock.forward(days=3)
+    assert purge()["closed accounts"] == 0
+    assert exists(ana)
+
+
+def test_a_sign_in_between_the_look_and_the_closing_is_seen(signed_in: Browser, ana: Any) -> None:
+    close(signed_in)
+    signed_in.sign_in()
+    assert lifecycle._close(ana.pk) is False
+    assert exists(ana)
+    assert len(named("user_kept")) == 1
+    lifecycle._keep(ana.pk)
+    assert len(named("user_kept")) == 1
+
+
+def test_of_two_runs_at_once_one_closes(signed_in: Browser, ana: Any) -> None:
+    close(signed_in)
+    assert [lifecycle._close(ana.pk) for _ in range(2)] == [True, False]
+    assert len(named("user_deleted")) == 1
 
 
 def test_who_says_not_me_keeps_it(signed_in: Browser, ana: Any, clock: Clock, configure: Configure) -> None:

@@ -45,8 +45,7 @@ def reset_by(body: str) -> int:
     return int(Browser(address="198.51.100.9").post("password-reset-confirm", given).status_code)
 
 
-@pytest.mark.control("NIST-63B-3.1.1.2-6")
-@pytest.mark.control("ASVS-6.2.10")
+@pytest.mark.control("NIST-63B-3.1.1.2-6", "ASVS-6.2.10")
 def test_a_marked_account_is_signed_out_everywhere_and_asked_for_another_password(browser: Browser, ana: Any) -> None:
     browser.sign_in()
     mark_compromised(ana, actor="")
@@ -137,6 +136,19 @@ def test_administrators_mark_and_unmark_it_in_the_admin(browser: Browser, ana: A
     assert named("authz_admin")[0].details["thing"] == "compromisedpassword"
     browser.sign_in()
     assert is_signed_in(browser)
+
+
+def test_a_mark_of_an_earlier_password_is_no_obstacle_to_the_next(browser: Browser, ana: Any) -> None:
+    root = admin_browser("boss@example.com")
+    at = "admin:django_secure_auth_compromisedpassword_"
+    mark_compromised(ana)
+    ana.set_password(NEW)
+    ana.save()
+    assert b"icon-no" in root.request("GET", reverse(f"{at}changelist")).content
+    assert root.form(reverse(f"{at}add"), {"user": str(ana.pk), "reason": "again"}).status_code == 302
+    assert b"icon-yes" in root.request("GET", reverse(f"{at}changelist")).content
+    assert code_of(browser.login(password=NEW)) == CODE
+    assert str(CompromisedPassword.objects.get()).startswith("compromised since 2")
 
 
 def test_a_marked_administrator_chooses_another_password_first(ana: Any) -> None:

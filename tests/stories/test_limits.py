@@ -19,7 +19,7 @@ def _statuses(browser: Browser, count: int, **login: Any) -> list[int]:
     return [browser.login(**{"password": "wrong", **login}).status_code for _ in range(count)]
 
 
-@pytest.mark.control("ASVS-6.3.1", "RATELIMIT-3", "RATELIMIT-4", "RATELIMIT-6")
+@pytest.mark.control("ASVS-6.3.1", "RATELIMIT-3", "RATELIMIT-4", "RATELIMIT-6", "TOP10-A07:2025")
 def test_a_refusal_names_its_limit_and_the_wait(browser: Browser, configure: Configure) -> None:
     configure(RATE_LIMITS={"login_account": "2/15m"})
     make_user()

@@ -33,7 +33,7 @@ def _claims(token: str) -> dict[str, Any]:
     return claims
 
 
-@pytest.mark.control("ASVS-7.3.1")
+@pytest.mark.control("ASVS-7.3.1", "TOP10-A07:2025")
 def test_an_idle_session_ends_with_a_minute_of_slack(signed_in: Browser, clock: Any) -> None:
     session = Session.objects.get()
     assert session.idle_at - session.created_at == timedelta(minutes=30)
@@ -79,7 +79,7 @@ def test_last_seen_is_written_at_most_once_a_minute(signed_in: Browser, clock: A
     assert Session.objects.get().last_seen_at > first
 
 
-@pytest.mark.control("ASVS-7.3.2", "ASVS-10.4.8", "NIST-63B-2.1.3")
+@pytest.mark.control("ASVS-7.3.2", "ASVS-10.4.8", "NIST-63B-2.1.3", "TOP10-A07:2025")
 def test_nothing_moves_the_absolute_deadline(signed_in: Browser, clock: Any) -> None:
     session = Session.objects.get()
     assert session.absolute_at - session.created_at == timedelta(hours=12)

@@ -155,7 +155,7 @@ def test_another_kind_of_token_of_the_same_key_is_refused(signed_in: Browser, ty
     _refused(_signed(claims, typ=typ))
 
 
-@pytest.mark.control("ASVS-9.2.3", "ASVS-9.2.1", "RFC8725-3.9")
+@pytest.mark.control("ASVS-9.2.3", "ASVS-9.2.1", "RFC8725-3.9", "TOP10-A07:2025")
 @pytest.mark.parametrize(
     ("change", "code"),
     [

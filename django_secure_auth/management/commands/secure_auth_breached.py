@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-FALSE_POSITIVES = 0.001
+from django_secure_auth.passwords import breached
 
 
 class Command(BaseCommand):
@@ -23,21 +23,19 @@ class Command(BaseCommand):
         build.add_argument("source", type=Path)
         build.add_argument("target", type=Path)
         build.add_argument(
-            "--false-positives", type=float, default=FALSE_POSITIVES,
+            "--false-positives", type=float, default=breached.FALSE_POSITIVES,
             help="share of other passwords that are refused as well (default: %(default)s)",
         )  # fmt: skip
         build.add_argument("--at-least", type=int, default=1, help="leave out what was seen less often")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            from django_secure_auth.passwords import breached  # noqa: PLC0415  # needs the extra `breached`
-        except ImportError as error:
-            raise CommandError("Install django-secure-auth[breached] first.") from error
         source, target = options["source"], options["target"]
         try:
             count = breached.build(
                 source, target, false_positives=options["false_positives"], at_least=options["at_least"]
             )
+        except ImportError as error:
+            raise CommandError("Install django-secure-auth[breached] first.") from error
         except (OSError, ValueError) as error:
             raise CommandError(str(error)) from error
         size = target.stat().st_size
