@@ -67,7 +67,7 @@ OWASP = {
     "authn_login_success", "authn_login_fail", "authn_token_created", "authn_token_revoked", "authn_token_reuse",
     "authz_fail", "authz_change", "authz_admin", "excess_rate_limit_exceeded", "input_validation_fail",
     "malicious_cors", "privilege_permissions_changed", "session_created", "session_renewed", "session_expired",
-    "session_use_after_expire", "user_created", "user_updated", "authn_password_change", "authn_password_change_fail",
+    "session_use_after_expire", "user_created", "user_updated", "user_deleted", "authn_password_change", "authn_password_change_fail",
 }  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def test_what_the_vocabulary_of_owasp_has_a_name_for_has_that_name() -> None:
     """What has none begins like its neighbours there; a new one is a decision, written down here."""
     assert registered().keys() >= OWASP
     ours = registered().keys() - OWASP
-    groups = ("authn_", "authz_", "malicious_", "sensitive_", "audit_")
+    groups = ("authn_", "authz_", "malicious_", "sensitive_", "audit_", "user_")
     assert {name for name in ours if not name.startswith(groups)} == {
-        "csp_violation", "rate_limit_unavailable", "suspicious_request",
+        "breach_check_unavailable", "csp_violation", "rate_limit_unavailable", "suspicious_request",
     }  # fmt: skip

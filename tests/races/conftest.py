@@ -25,7 +25,7 @@ ROUNDS = 2 if connection.vendor == "mysql" else 5
 LIMITS = ("login_address", "login_account", "login_password", "login_site", "otp", "refresh")
 WIDE = dict.fromkeys(LIMITS, "100000/15m")
 # Nor notices: mails are counted here, and links.
-SILENT = dict.fromkeys(DEFAULT_NOTICES, False)
+SILENT = {**dict.fromkeys(DEFAULT_NOTICES, False), "refresh_reused": True}  # a theft is told once, and counted
 
 Configure = Callable[..., None]
 

@@ -81,7 +81,8 @@ def test_the_whole_journey(site: Deployment) -> None:
     assert stolen.refresh().problem == "refresh_reused"
     assert visitor.me().problem == "session_revoked"
     notice = site.post.wait_for(user.email, count=2)[-1]
-    assert "A session was ended" in str(notice.message["Subject"])
+    assert "Your account at" in str(notice.message["Subject"])
+    assert "refresh token of yours was used twice" in notice.part("plain")
 
     assert visitor.login(user.email, user.password).status == 200  # in its trusted browser
     assert [row["current"] for row in visitor.send("GET", "/api/auth/sessions/").json()["results"]] == [True]
