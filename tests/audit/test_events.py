@@ -67,7 +67,8 @@ OWASP = {
     "authn_login_success", "authn_login_fail", "authn_token_created", "authn_token_revoked", "authn_token_reuse",
     "authz_fail", "authz_change", "authz_admin", "excess_rate_limit_exceeded", "input_validation_fail",
     "malicious_cors", "privilege_permissions_changed", "session_created", "session_renewed", "session_expired",
-    "session_use_after_expire", "user_created", "user_updated", "user_deleted", "authn_password_change", "authn_password_change_fail",
+    "session_use_after_expire", "user_created", "user_updated", "user_deleted", "authn_password_change",
+    "authn_password_change_fail",
 }  # fmt: skip
 
 
