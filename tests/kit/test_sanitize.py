@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import html
+import sys
 import time
 from typing import Any
 
@@ -149,10 +150,16 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 def test_whatever_the_input_there_is_an_answer_or_a_refusal_within_seconds(name: str) -> None:
-    started = time.process_time()
-    for preset in PRESETS:
-        cleaned(HOSTILE[name][:N], preset)
-    assert time.process_time() - started < 3.0  # three presets, a second for each
+    tracer = sys.gettrace()
+    sys.settrace(None)  # whoever counts lines is no part of what is promised
+    try:
+        started = time.process_time()
+        for preset in PRESETS:
+            cleaned(HOSTILE[name][:N], preset)
+        took = time.process_time() - started
+    finally:
+        sys.settrace(tracer)
+    assert took < 3.0  # three presets, a second for each
 
 
 def test_the_bounds_are_told() -> None:
