@@ -196,8 +196,9 @@ def test_a_check_names_a_file_or_a_library_that_is_missing(
         return [one.id for one in find_weak_rules()]
 
     assert found() == []
-    configure(BREACHED_PASSWORDS_FILE=a_filter, BREACHED_PASSWORDS_API=True)
-    assert found() == []
+    for path in (a_filter, None):
+        configure(BREACHED_PASSWORDS_FILE=path, BREACHED_PASSWORDS_API=True)
+        assert found() == []
     configure(BREACHED_PASSWORDS_FILE=a_filter + "x")
     assert found() == ["secure_auth.W083"]
     configure(BREACHED_PASSWORDS_FILE=a_filter, BREACHED_PASSWORDS_API=True)
