@@ -2,6 +2,7 @@
 
 from django_secure_auth.apikeys.admin import APIKeyAdmin
 from django_secure_auth.audit.admin import AuditSealAdmin, SecurityEventAdmin
+from django_secure_auth.impersonation.admin import ImpersonationAdmin
 from django_secure_auth.lifecycle.admin import AccountClosingAdmin
 from django_secure_auth.links.admin import MailedLinkAdmin
 from django_secure_auth.otp.admin import OTPBudgetAdmin, OTPChallengeAdmin, TrustedDeviceAdmin
@@ -14,6 +15,7 @@ __all__ = [
     "AccountClosingAdmin",
     "AuditSealAdmin",
     "CompromisedPasswordAdmin",
+    "ImpersonationAdmin",
     "MailedLinkAdmin",
     "OTPBudgetAdmin",
     "OTPChallengeAdmin",

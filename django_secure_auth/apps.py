@@ -18,6 +18,7 @@ class SecureAuthConfig(AppConfig):
     def ready(self) -> None:
         # Models are there from here on, not earlier.
         from django_secure_auth.checks import run_checks  # noqa: PLC0415  # needs the app registry
+        from django_secure_auth.impersonation.models import Impersonation  # noqa: PLC0415  # needs the app registry
         from django_secure_auth.passwords.checks import check_twins  # noqa: PLC0415  # needs the app registry
         from django_secure_auth.rbac.policy import RECEIVERS, after_migrate  # noqa: PLC0415  # needs the app registry
         from django_secure_auth.sessions.models import Session  # noqa: PLC0415  # needs the app registry
@@ -27,7 +28,9 @@ class SecureAuthConfig(AppConfig):
         )
 
         pre_save.connect(before_user_is_saved, dispatch_uid="secure_auth.user_saved")
-        pre_delete.connect(before_session_is_deleted, sender=Session, dispatch_uid="secure_auth.session_deleted")
+        for table in (Session, Impersonation):  # a proxy sends as itself
+            uid = f"secure_auth.{table.__name__.lower()}_deleted"
+            pre_delete.connect(before_session_is_deleted, sender=table, dispatch_uid=uid)
         for signal, receiver, model in RECEIVERS:
             signal.connect(receiver, sender=model, dispatch_uid=f"secure_auth.{receiver.__name__}")
         post_migrate.connect(after_migrate, sender=self, dispatch_uid="secure_auth.migrated")

@@ -148,9 +148,17 @@ def _one_of_or_none(*choices: str) -> Callable[[Any], Complaint]:
     return judge
 
 
+def _a_path(value: Any) -> Complaint:
+    fine = isinstance(value, str) and _PATH.fullmatch(value) and not value.startswith("//")  # that is another host
+    return None if fine else "must be a path that begins with one '/', of letters, digits and -._~/."
+
+
 def _a_path_or_none(value: Any) -> Complaint:
-    fine = value is None or (isinstance(value, str) and _PATH.fullmatch(value))
-    return None if fine else "must be None or a path that begins with '/', of letters, digits and -._~/."
+    return (
+        None
+        if value is None or _a_path(value) is None
+        else f"must be None or {str(_a_path('')).removeprefix('must be ')}"
+    )
 
 
 def _a_link_path(value: Any) -> Complaint:
@@ -459,6 +467,14 @@ class Conf:
         timedelta(0),
         judge=_a_duration(timedelta(0), 60 * _SECOND),
         text="How old a process-local copy of a session's state may be; revocation is late by as much.",
+    )
+    IMPERSONATION_TTL = Setting(
+        30 * _MINUTE,
+        judge=_a_duration(_MINUTE, timedelta(hours=1)),
+        text="A session that staff open in a user's name ends so long after, used or not.",
+    )
+    IMPERSONATION_PATH = Setting(
+        "/", judge=_a_path, text="Where the browser goes when staff have signed in as a user: your own pages."
     )
     STEP_UP_MAX_AGE = Setting(
         5 * _MINUTE, judge=_a_duration(_SECOND, timedelta(hours=12)), text="What counts as a recent proof of identity."

@@ -164,6 +164,14 @@ class StepUpRequired(Forbidden):
     default_members: ClassVar[Mapping[str, Any]] = {"accepts": ["password"]}
 
 
+class ImpersonationRefused(Forbidden):
+    """Somebody of the staff is signed in as this user, and this is for the user alone."""
+
+    code = "impersonation_refused"
+    title = "Only the user may do this"
+    default_detail = "This cannot be done in somebody else's name."
+
+
 class NotFound(SecureAuthError):
     status_code = 404
     code = "not_found"

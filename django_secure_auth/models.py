@@ -3,6 +3,7 @@
 from django_secure_auth.addresses.models import AddressClaim
 from django_secure_auth.apikeys.models import APIKey
 from django_secure_auth.audit.models import AuditSeal, SecurityEvent
+from django_secure_auth.impersonation.models import Impersonation
 from django_secure_auth.lifecycle.models import AccountClosing
 from django_secure_auth.links.models import MailedLink
 from django_secure_auth.otp.models import OTPBudget, OTPChallenge, TrustedDevice
@@ -16,6 +17,7 @@ __all__ = [
     "AddressClaim",
     "AuditSeal",
     "CompromisedPassword",
+    "Impersonation",
     "MailedLink",
     "OTPBudget",
     "OTPChallenge",

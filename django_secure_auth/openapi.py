@@ -222,6 +222,7 @@ class SessionRow(Session):
     last_seen_at = serializers.DateTimeField()
     device = serializers.CharField(allow_blank=True)
     ip_address = serializers.CharField(allow_null=True)
+    impersonated = serializers.BooleanField(help_text="Opened by somebody of the staff in the user's name.")
     current = serializers.BooleanField()
 
 
@@ -383,7 +384,9 @@ _BAD_SESSION: tuple[Refusal, ...] = (
     exceptions.SessionRevoked,
 )
 # What a permission may say by its `code`; see `problems`.
-_BY_CODE: dict[str, Refusal] = {one.code: one for one in (exceptions.StepUpRequired, exceptions.NotFound)}
+_BY_CODE: dict[str, Refusal] = {
+    one.code: one for one in (exceptions.StepUpRequired, exceptions.ImpersonationRefused, exceptions.NotFound)
+}
 _PAGING = {"page", "page_size", "limit", "offset", "cursor"}
 
 PROBLEM: Schema = {

@@ -56,7 +56,9 @@ _DRF: tuple[tuple[type[drf.APIException], type[SecureAuthError]], ...] = (
 )
 
 # What a DRF permission may refuse with, by its `code`. Ownership says 404: a foreign object is a missing one.
-_BY_CODE: dict[Any, type[SecureAuthError]] = {one.code: one for one in (exceptions.StepUpRequired, exceptions.NotFound)}
+_BY_CODE: dict[Any, type[SecureAuthError]] = {
+    one.code: one for one in (exceptions.StepUpRequired, exceptions.ImpersonationRefused, exceptions.NotFound)
+}
 
 
 def _messages(detail: Any) -> Any:

@@ -53,6 +53,8 @@ class Scope:
         self.deferred: list[Callable[[], object]] = []
         self.collected: dict[Callable[..., object], list[Any]] = {}
         self.refusal: Refusal | None = None
+        self.impersonator: Any = None
+        """The id of whoever acts in the user's name: the actor of what is written in this request."""
         self.suspicions: list[Refusal] = []
         """What a middleware without tables has met, refused or not; written at the end of the request."""
 
@@ -103,6 +105,8 @@ class Credentials:
     auth_time: datetime
     kind: str
     scopes: frozenset[str] = frozenset()
+    impersonator: Any = None
+    """The id of whoever of the staff is signed in as the user; None for the user."""
 
 
 def plain_request(request: AnyRequest) -> HttpRequest:

@@ -57,6 +57,7 @@ KINDS = {
     "_a_text": "text",
     "_a_text_or_none": "text or None",
     "_a_base_url": "http or https URL: host, perhaps port and path; or None",
+    "_a_path": "path that begins with `/`",
     "_a_cookie_prefix": "ASCII letters, digits, `-`, `_`; at most 64, no `__…-` in front",
     "_a_policy": "`'new_device'`, `'always'`, `'never'` or a callable",
     "_proxies": "count from 0 to 50, or a list of networks",

@@ -235,9 +235,9 @@ def trust(browser: Browser, user: Any) -> None:
     assert TrustedDevice.objects.for_user(user).exists()
 
 
-def admin_browser(email: str = "root@example.com") -> Browser:
-    """Return a browser in which a new superuser has signed in to the admin."""
-    user = make_staff(email)
+def admin_browser(email: str = "root@example.com", *, user: Any = None) -> Browser:
+    """Return a browser in which staff, or a new superuser, have signed in to the admin."""
+    user = user or make_staff(email)
     root = Browser(address="203.0.113.5")
     root.form(reverse("admin:login"), {"username": user.get_username(), "password": PASSWORD})
     response = root.form(reverse("admin:login"), {"otp_code": last_code()})

@@ -87,7 +87,7 @@ def probe(browser: Browser) -> Any:
 
 
 def cost_of(action: Callable[[], Any], *, status: int) -> Cost:
-    tables = {model._meta.db_table: model._meta.model_name for model in apps.get_models()}
+    tables = {model._meta.db_table: model._meta.model_name for model in apps.get_models() if not model._meta.proxy}
     CountingCache.calls.clear()
     with CaptureQueriesContext(connection) as captured:
         response = action()

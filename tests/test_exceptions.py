@@ -30,6 +30,7 @@ CONTRACT = {
     "password_change_required": 403,
     "permission_denied": 403,
     "step_up_required": 403,
+    "impersonation_refused": 403,
     "not_found": 404,
     "too_large": 413,
     "unsupported_media_type": 415,

@@ -217,8 +217,8 @@ def test_the_doors_show_all_that_lies_behind_them() -> None:
         return import_string(f"django_secure_auth.{door}.__all__")
 
     assert set(of("models")) == {
-        "APIKey", "AccountClosing", "AddressClaim", "AuditSeal", "CompromisedPassword", "OTPBudget", "OTPChallenge",
-            "MailedLink",
+        "APIKey", "AccountClosing", "AddressClaim", "AuditSeal", "CompromisedPassword", "Impersonation", "MailedLink",
+        "OTPBudget", "OTPChallenge",
         "Role", "RoleAssignment", "RoleLink", "SecurityEvent", "Session", "TrustedDevice",
         "UserAccess",
     }  # fmt: skip

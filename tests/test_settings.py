@@ -175,6 +175,8 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "MAX_SESSIONS_PER_USER": ([10_000, 0], [-1, 10_001, 5.0, "5", True, None]),
     "STATE_CACHE": A_TEXT_OR_NONE,
     "STATE_MAX_AGE": ([MINUTE, timedelta(0)], [-SECOND, MINUTE + SECOND, 1, None]),
+    "IMPERSONATION_TTL": duration(MINUTE, timedelta(hours=1)),
+    "IMPERSONATION_PATH": (["/app/", "/"], ["", "app/", "//evil", "/a b", "https://app.example/", None, 5]),
     "STEP_UP_MAX_AGE": duration(SECOND, timedelta(hours=12)),
     "OTP_POLICY": (["always", "never", "new_device", always], ["sometimes", None, True, 1, ["always"]]),
     "REGISTRATION_OPEN": ([False, True], A_BOOL[1]),

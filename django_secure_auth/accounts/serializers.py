@@ -22,7 +22,7 @@ from django_secure_auth.kit.redact import redact_email
 from django_secure_auth.mail import address_of
 from django_secure_auth.otp.models import OTPChallenge, TrustedDevice
 from django_secure_auth.rbac.services import roles_of
-from django_secure_auth.request_scope import device_label
+from django_secure_auth.request_scope import Credentials, device_label
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.strict import StrictModelSerializer, StrictSerializer
 from django_secure_auth.strict.fields import PasswordField, StrictBooleanField, StrictCharField
@@ -193,6 +193,19 @@ def me_body(user: AbstractBaseUser) -> dict[str, Any]:
     return {**user_body(user), **{name: getattr(user, name) for name in names}}
 
 
+def impersonation_body(credentials: Credentials) -> dict[str, Any]:
+    """What `me/` adds for whoever is signed in as the user, so that every page can say so; empty for the user."""
+    if credentials.impersonator is None:
+        return {}
+    own: Any = credentials.session_id
+    session = Session.objects.primary().select_related("impersonator").filter(pk=own).first()
+    if session is None or session.impersonator is None:  # deleted since the request began
+        raise SessionRevoked
+    by = {"id": str(session.impersonator.pk), "name": session.impersonator.get_username()}
+    banner = {"by": by, "reason": session.impersonation_reason, "expires_at": rfc3339(session.absolute_at)}
+    return {"impersonation": banner}
+
+
 def session_body(session: Session) -> dict[str, Any]:
     return {
         "id": str(session.pk),
@@ -210,6 +223,7 @@ def session_row(session: Session, *, current: bool) -> dict[str, Any]:
         "last_seen_at": rfc3339(session.last_seen_at),
         "device": session.device_label,
         "ip_address": session.ip_address,
+        "impersonated": session.impersonator_id is not None,
         "current": current,
     }
 

@@ -53,6 +53,7 @@ from django_secure_auth.passwords.services import (
     reserve_attempt,
 )
 from django_secure_auth.ratelimit.services import reserve
+from django_secure_auth.rbac.permissions import refuse_impersonation
 from django_secure_auth.recovery.services import refuse_compromised
 from django_secure_auth.request_scope import AnyRequest, Credentials, plain_request, scope_of
 from django_secure_auth.sessions.models import Session, idle_timeout
@@ -193,11 +194,8 @@ def _open(
     remember_me: bool,
     bind_device: Callable[[], str] | None,
 ) -> Response:
-    old = _old_session(request)
     with transaction.atomic(using=router.db_for_write(Session)):
-        if old is not None:
-            # ASVS 7.2.4: a sign-in replaces the browser's session, also another user's.
-            end_session(old.pk, user_id=old.user_id, reason="replaced")
+        end_present_session(request)
         session = open_session(user, request=request, amr=amr, remember_me=remember_me)
         # With the session or not at all: the browser would be left with a secret that nobody knows any more.
         device = bind_device() if bind_device is not None else None
@@ -205,11 +203,14 @@ def _open(
     return _session_response(request, session, user, issue(session), device=device)
 
 
-def _old_session(request: AnyRequest) -> Session | None:
+def end_present_session(request: AnyRequest) -> None:
+    """End the session that a browser holds, also another user's: a new one takes its place (ASVS 7.2.4)."""
     try:
-        return _session_of(request)
+        old = _session_of(request)
     except TokenInvalid:  # the user has been proven by other means: what came along does not matter
-        return None
+        return
+    if old is not None:
+        end_session(old.pk, user_id=old.user_id, reason="replaced", actor=old.impersonator_id)
 
 
 # --- registering -------------------------------------------------------------------------------------
@@ -375,9 +376,9 @@ def approve(request: Request, action: str, parameters: Mapping[str, Any]) -> Res
     202 is returned with its cookie: hand it on. The client sends the same request again with the code. It works once,
     in the session and browser that asked, and for nothing else. `parameters` are JSON values, at most 20.
 
-    Raises Forbidden (no session of ours, such as an API key), InvalidInput (no code of the right form),
-    ChallengeInvalid (for something else), OTPInvalid, and what a challenge raises; ImproperlyConfigured in a request
-    that is one transaction, since a refusal would give the attempt back. Source: ASVS 2.3.5.
+    Raises Forbidden (no session of ours, such as an API key), ImpersonationRefused, InvalidInput (no code of the right
+    form), ChallengeInvalid (for something else), OTPInvalid, and what a challenge raises; ImproperlyConfigured in a
+    request that is one transaction, since a refusal would give the attempt back. Source: ASVS 2.3.5.
     """
     connection = transaction.get_connection(router.db_for_write(OTPChallenge))
     if connection.in_atomic_block and connection.settings_dict["ATOMIC_REQUESTS"]:
@@ -387,6 +388,7 @@ def approve(request: Request, action: str, parameters: Mapping[str, Any]) -> Res
     session_id = getattr(request.auth, "session_id", None)
     if session_id is None:
         raise Forbidden
+    refuse_impersonation(request)
     name = canonical({"action": action, "parameters": dict(parameters), "session": str(session_id)}).decode()
     code = request.headers.get(_CODE_HEADER)
     if code is None:
@@ -441,7 +443,7 @@ def log_out(request: AnyRequest) -> Response:
     """
     session = _session_of(request)
     if session is not None:
-        end_session(session.pk, user_id=session.user_id, reason="sign_out")
+        end_session(session.pk, user_id=session.user_id, reason="sign_out", actor=session.impersonator_id)
         user_logged_out.send(sender=session.user.__class__, request=plain_request(request), user=session.user)
     otp.close(read_cookie(request, "challenge"), reason="sign_out")
     response = _renderable(Response(status=204))

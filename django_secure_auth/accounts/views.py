@@ -37,6 +37,7 @@ from django_secure_auth.accounts.serializers import (
     RefreshInBodySerializer,
     activity_row,
     device_row,
+    impersonation_body,
     key_body,
     me_body,
     profile_serializer,
@@ -63,7 +64,7 @@ from django_secure_auth.otp import services as otp
 from django_secure_auth.otp.models import TrustedDevice
 from django_secure_auth.problems import answer_exception, as_error, problem_response
 from django_secure_auth.ratelimit.services import reserve
-from django_secure_auth.rbac.permissions import RecentlyAuthenticated
+from django_secure_auth.rbac.permissions import NotImpersonated, RecentlyAuthenticated
 from django_secure_auth.recovery import services as recovery
 from django_secure_auth.request_scope import Credentials, carries_api_key
 from django_secure_auth.sessions.models import Session, SessionQuerySet
@@ -258,12 +259,16 @@ class RegisterVerifyView(AuthView):
 
 
 class ReauthenticateView(SignedInView):
+    permission_classes = [IsAuthenticated, NotImpersonated]
+
     def post(self, request: Request) -> Response:
         data = self.read(ReauthenticateSerializer).validated_data
         return services.reauthenticate(request, _caller(request)[1], password=data["password"])
 
 
 class PasswordChangeView(SignedInView):
+    permission_classes = [IsAuthenticated, NotImpersonated]
+
     def post(self, request: Request) -> Response:
         data = self.read(PasswordChangeSerializer).validated_data
         services.change_password(
@@ -325,7 +330,8 @@ class MeView(SignedInView):
         return [*super().get_permissions(), *recent]
 
     def get(self, request: Request) -> Response:
-        return Response(me_body(_caller(request)[0]))
+        user, credentials = _caller(request)
+        return Response({**me_body(user), **impersonation_body(credentials)})
 
     def patch(self, request: Request) -> Response:
         serializer = self.read(profile_serializer(), instance=request.user, partial=True)

@@ -86,6 +86,8 @@ TOKEN_FUTURE = Event(
     "authn_token_future", Kind.SUSPICIOUS_REQUEST, "A genuine refresh token is ahead of its session: restored backup?"
 )
 SESSION_CREATED = Event("session_created", Kind.AUTH_SUCCESS, "A session was opened")
+IMPERSONATED = Event("user_impersonated", Kind.SUSPICIOUS_REQUEST, "Somebody of the staff signed in as a user")
+IMPERSONATION_FAIL = Event("user_impersonation_fail", Kind.AUTHZ_FAILURE, "Signing in as a user was refused")
 SESSION_ENDED = Event("authn_token_revoked", Kind.AUTH_SUCCESS, "A session was ended")
 SESSION_EXPIRED = Event("session_expired", Kind.AUTH_SUCCESS, "A session of Django's timed out")
 SESSION_USE_AFTER_END = Event("session_use_after_expire", Kind.AUTH_FAILURE, "An ended session was used")

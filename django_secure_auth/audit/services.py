@@ -19,7 +19,7 @@ from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.redact import redact_mapping
 from django_secure_auth.kit.window import Window
 from django_secure_auth.prepared import PreparedInsert
-from django_secure_auth.request_scope import AnyRequest, at_end_of_request, current_scope, scope_of
+from django_secure_auth.request_scope import AnyRequest, Scope, at_end_of_request, current_scope, scope_of
 from django_secure_auth.signals import security_event
 
 logger = logging.getLogger("django_secure_auth.security")
@@ -55,6 +55,12 @@ def _id_of(thing: Any) -> str:
     return "" if thing is None else str(_storable(str(thing)))[:64]
 
 
+def _actor(actor: Any, scope: Scope | None, user: Any) -> Any:
+    if actor is None and scope is not None:
+        actor = scope.impersonator
+    return user if actor is None else actor
+
+
 def record(
     event: Event,
     /,  # a host's detail may be named `event` too
@@ -68,6 +74,8 @@ def record(
 ) -> None:
     """Write `event` to the log and to the table; `user` and `actor` are users or their ids.
 
+    Without an `actor` it is whoever impersonates the user in this request, else the user.
+
     The line is written at once; the row is written at the end of the request, in one statement with the request's
     others and behind its transaction, so that the refusal which it tells of cannot erase it. Details are redacted
     before they go anywhere. A table that cannot be written is logged and stops nobody: the line stands.
@@ -80,7 +88,7 @@ def record(
         severity=event.severity,
         message=event.message,
         user_id=_id_of(user),
-        actor_id=_id_of(actor if actor is not None else user),
+        actor_id=_id_of(_actor(actor, scope, user)),
         session_id=_id_of(session_id)[:36],
         ip_address=_storable(ip_address or (scope.ip_address if scope else "") or "")[:45],
         user_agent=scope.user_agent if scope else "",

@@ -22,7 +22,7 @@ class AccountClosingQuerySet(models.QuerySet["AccountClosing"]):
     def came_back(self) -> Self:
         """Those whose owner has signed in since, or used a mailed link: a reset, or "this was not me"."""
         theirs = {"user": OuterRef("user")}
-        has_session = Exists(Session.objects.filter(**theirs, created_at__gt=OuterRef("asked_at")))
+        has_session = Exists(Session.objects.own().filter(**theirs, created_at__gt=OuterRef("asked_at")))
         has_link = Exists(MailedLink.objects.filter(**theirs, used_at__gt=OuterRef("asked_at")))
         has_last_login = any(field.name == "last_login" for field in get_user_model()._meta.concrete_fields)
         # Django's admin opens no session of ours.

@@ -227,6 +227,18 @@ class Migration(migrations.Migration):
                 ("ip_address", models.GenericIPAddressField(blank=True, editable=False, null=True)),
                 ("user_agent", models.CharField(blank=True, editable=False, max_length=256)),
                 ("device_label", models.CharField(blank=True, editable=False, max_length=64)),
+                ("impersonation_reason", models.CharField(blank=True, editable=False, max_length=200)),
+                (
+                    "impersonator",
+                    models.ForeignKey(
+                        blank=True,
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
                 ("revoked_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("revoked_reason", models.CharField(blank=True, editable=False, max_length=32)),
                 (
@@ -528,5 +540,17 @@ class Migration(migrations.Migration):
                 "ordering": ("closes_at",),
                 "indexes": [models.Index(fields=["closes_at"], name="secure_auth_closing_due")],
             },
+        ),
+        migrations.CreateModel(
+            name="Impersonation",
+            fields=[],
+            options={
+                "verbose_name": "impersonation",
+                "verbose_name_plural": "impersonations",
+                "proxy": True,
+                "indexes": [],
+                "constraints": [],
+            },
+            bases=("django_secure_auth.session",),
         ),
     ]

@@ -10,7 +10,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django_secure_auth.conf import conf, secret_ring
 from django_secure_auth.kit.opaque import is_equal, numeric_code
 from django_secure_auth.otp.models import OTPChallenge
-from django_secure_auth.rbac.services import access_of
+from django_secure_auth.rbac.services import is_privileged
 from django_secure_auth.request_scope import AnyRequest
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ def is_code_required(user: AbstractBaseUser, request: AnyRequest, *, is_trusted_
 
     A callable policy that answers anything but False is taken for a yes: a mistake in it must not open a door.
     """
-    if getattr(user, "is_staff", False) or getattr(user, "is_superuser", False):
-        return True
-    if access_of(user).requires_otp:
+    if is_privileged(user):
         return True
     policy = conf.OTP_POLICY
     if callable(policy):

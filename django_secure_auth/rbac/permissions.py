@@ -25,7 +25,7 @@ from rest_framework.permissions import (
 from rest_framework.request import Request
 
 from django_secure_auth.conf import conf
-from django_secure_auth.exceptions import Forbidden, StepUpRequired
+from django_secure_auth.exceptions import Forbidden, ImpersonationRefused, StepUpRequired
 from django_secure_auth.rbac.services import has_permission, has_role, split_permission
 from django_secure_auth.request_scope import Refusal, scope_of
 
@@ -283,10 +283,36 @@ def holds_scope(user: Any, auth: Any, scope: str) -> bool:
     return behind is None or _may(user, behind)
 
 
+def refuse_impersonation(request: Request) -> None:
+    """Raise ImpersonationRefused when whoever sends a request is signed in as somebody else."""
+    if _is_impersonated(request):
+        raise ImpersonationRefused
+
+
+def _is_impersonated(request: Request) -> bool:
+    return getattr(request.auth, "impersonator", None) is not None
+
+
+class NotImpersonated(_Permission):
+    """Passes for who is signed in, unless it is somebody of the staff who is signed in as the user.
+
+    Refuses those with 403 `impersonation_refused`.
+    """
+
+    code = ImpersonationRefused.code
+    message = ImpersonationRefused.default_detail
+    requirement = {"required_proof": ["the user"]}
+    secure_auth_who = "the user in person"
+
+    def is_met(self, request: Request) -> bool:
+        return bool(getattr(request.user, "is_authenticated", False)) and not _is_impersonated(request)
+
+
 class RecentlyAuthenticated(_Permission):
     """Passes when the password, or another proof, was given within `minutes` (default `STEP_UP_MAX_AGE`).
 
-    A refresh is no proof, and neither is an API key. Refuses with 403 `step_up_required` (ASVS 7.5.1).
+    A refresh is no proof, and neither is an API key. Refuses with 403 `step_up_required` (ASVS 7.5.1), and whoever
+    impersonates the user with 403 `impersonation_refused`.
     """
 
     code = StepUpRequired.code
@@ -296,6 +322,17 @@ class RecentlyAuthenticated(_Permission):
 
     def __init__(self, minutes: float | None = None) -> None:
         self.max_age = timedelta(minutes=minutes) if minutes is not None else None
+
+    def refusal(self, request: Request, view: Any) -> Refusal | None:
+        # Or a client would ask for a proof again and again that is not the impersonator's to give.
+        if _is_impersonated(request):
+            return Refusal(ImpersonationRefused.code, NotImpersonated.requirement)
+        return super().refusal(request, view)
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        is_met = super().has_permission(request, view)
+        refuse_impersonation(request)
+        return is_met
 
     def is_met(self, request: Request) -> bool:
         auth_time = getattr(request.auth, "auth_time", None)

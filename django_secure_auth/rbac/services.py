@@ -80,6 +80,13 @@ def is_somebody(user: AnyUser) -> TypeGuard[AbstractBaseUser]:
     return user is not None and user.is_active and user.pk is not None
 
 
+def is_privileged(user: Any) -> bool:
+    """Tell whether a user is staff, a superuser, or holds a role with `requires_otp`: whose account opens more than
+    their own."""
+    is_staff = getattr(user, "is_staff", False) or getattr(user, "is_superuser", False)
+    return bool(is_staff) or access_of(user).requires_otp
+
+
 def access_of(user: AnyUser) -> Access:
     """Return what a user's global roles come to. No query for a user from our authentication; one otherwise, and none
     for the same instance again. Who is inactive or anonymous has nothing."""

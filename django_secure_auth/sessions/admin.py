@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
@@ -42,13 +42,16 @@ class AliveFilter(admin.SimpleListFilter):
 
 @admin.register(Session)
 class SessionAdmin(_SessionAdmin):
-    list_display = ("user", "alive", "device_label", "ip_address", "last_seen_at", "created_at", "revoked_reason")
+    list_display: tuple[str, ...] = (
+        "user", "alive", "device_label", "ip_address", "last_seen_at", "created_at", "revoked_reason",
+    )  # fmt: skip
     list_filter = (AliveFilter, "remember_me", "created_at", "revoked_reason")
-    list_select_related = ("user",)
+    list_select_related: ClassVar[tuple[str, ...]] = ("user",)
     # All but the salt and the fingerprint. Named, since an automatic form leaves out what cannot be edited: everything.
     fields = (
-        "user", "alive", "device_label", "ip_address", "user_agent", "amr", "auth_time", "remember_me", "created_at",
-        "last_seen_at", "idle_at", "absolute_at", "generation", "rotated_at", "revoked_at", "revoked_reason",
+        "user", "alive", "device_label", "ip_address", "user_agent", "amr", "auth_time", "remember_me", "impersonator",
+        "impersonation_reason", "created_at", "last_seen_at", "idle_at", "absolute_at", "generation", "rotated_at",
+        "revoked_at", "revoked_reason",
     )  # fmt: skip
     actions = ("end_selected",)
     show_full_result_count = False

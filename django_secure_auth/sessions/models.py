@@ -37,6 +37,13 @@ class SessionQuerySet(models.QuerySet["Session"]):
     def for_user(self, user: AbstractBaseUser) -> Self:
         return self.filter(user=user.pk)
 
+    def own(self) -> Self:
+        """Sessions that their users have opened themselves."""
+        return self.filter(impersonator=None)
+
+    def by_impersonator(self, user: AbstractBaseUser) -> Self:
+        return self.filter(impersonator=user.pk)
+
     def under_password_of(self, session_id: Any) -> Self:
         """Sessions opened under the password of this one, which was just checked: another password ended the rest."""
         known = self.model._base_manager.filter(pk=session_id).values("password_fingerprint")
@@ -67,6 +74,10 @@ class Session(models.Model):
     ip_address = models.GenericIPAddressField(null=True, blank=True, editable=False)
     user_agent = models.CharField(max_length=256, blank=True, editable=False)
     device_label = models.CharField(max_length=64, blank=True, editable=False)
+    impersonator: models.ForeignKey[Any, Any] = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE, related_name="+", editable=False
+    )
+    impersonation_reason = models.CharField(max_length=200, blank=True, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     revoked_reason = models.CharField(max_length=32, blank=True, editable=False)
 

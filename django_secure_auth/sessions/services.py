@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import SecureAuthError, SessionInactive, SessionRevoked
 from django_secure_auth.kit.window import Window
 from django_secure_auth.prepared import PreparedInsert
+from django_secure_auth.rbac.services import is_privileged
 from django_secure_auth.request_scope import AnyRequest, after_transaction, plain_request, scope_of
 from django_secure_auth.sessions.models import Session, absolute_timeout, idle_timeout
 from django_secure_auth.sessions.state import (
@@ -34,18 +36,37 @@ from django_secure_auth.sessions.state import (
     refresh_copy,
 )
 
+MAY_IMPERSONATE = "django_secure_auth.add_impersonation"
+
+
+@dataclass(frozen=True, slots=True)
+class Impersonation:
+    """Who signs in as somebody else, and why."""
+
+    by: AbstractBaseUser
+    reason: str
+
 
 def open_session(
-    user: AbstractBaseUser, *, request: AnyRequest, amr: Iterable[str], remember_me: bool = False
+    user: AbstractBaseUser,
+    *,
+    request: AnyRequest,
+    amr: Iterable[str],
+    remember_me: bool = False,
+    impersonation: Impersonation | None = None,
 ) -> Session:
     """Open a session for a user who has been proven. `user_logged_in` and `session_opened` are sent.
+
+    With `impersonation` it is not the user who signs in: `user_logged_in` is not sent, no session of theirs makes room,
+    and it is over after `IMPERSONATION_TTL`, used or not.
 
     With `MAX_SESSIONS_PER_USER` the oldest ones end; the user's row is locked for it, so that two sign-ins
     at once cannot both believe to be the last that fits.
     """
     now = timezone.now()
     scope = scope_of(request)
-    absolute_at = now + absolute_timeout(remember_me=remember_me)
+    lifetime = conf.IMPERSONATION_TTL if impersonation else absolute_timeout(remember_me=remember_me)
+    absolute_at = now + lifetime
     session = Session(
         user_id=user.pk,
         password_fingerprint=password_fingerprint(user.password),
@@ -60,18 +81,21 @@ def open_session(
         ip_address=scope.ip_address,
         user_agent=scope.user_agent,
         device_label=scope.device_label,
+        impersonator_id=impersonation.by.pk if impersonation else None,
+        impersonation_reason=impersonation.reason if impersonation else "",
     )
     # Before the insert: Django notes `last_login`, which takes the user's row. The other way round, MariaDB's share of
     # that row for the foreign key comes first, and two sign-ins at once wait for each other: a deadlock.
-    user_logged_in.send(sender=user.__class__, request=plain_request(request), user=user)
+    if impersonation is None:
+        user_logged_in.send(sender=user.__class__, request=plain_request(request), user=user)
     limit = conf.MAX_SESSIONS_PER_USER
-    if limit:
+    if limit and impersonation is None:
         _insert_within_limit(session, user, limit)
     else:
         _insert.insert(session)
     record(
-        events.SESSION_CREATED, request=request, user=user, session_id=session.pk, amr=session.amr,
-        remember_me=remember_me,
+        events.SESSION_CREATED, request=request, user=user, actor=session.impersonator_id, session_id=session.pk,
+        amr=session.amr, remember_me=remember_me,
     )  # fmt: skip
     transaction.on_commit(
         partial(signals.session_opened.send_robust, sender=Session, session=session, user=user, request=request),
@@ -87,7 +111,7 @@ def _insert_within_limit(session: Session, user: AbstractBaseUser, limit: int) -
     with transaction.atomic(using=router.db_for_write(Session)):
         get_user_model()._default_manager.select_for_update().get(pk=user.pk)
         session.save(force_insert=True)
-        living = Session.objects.primary().for_user(user).alive().order_by("-created_at", "-pk")
+        living = Session.objects.primary().for_user(user).own().alive().order_by("-created_at", "-pk")
         surplus = [pk for pk in living.values_list("pk", flat=True) if pk != session.pk][limit - 1 :]
         end_sessions(surplus, user_id=user.pk, reason="limit")
 
@@ -115,15 +139,33 @@ def alive(session_id: UUID, user_id: str) -> State:
     """
     now = timezone.now().timestamp()
     state = cached_state(session_id, user_id)
-    if state is not None and _refusal(state, now) is None:
+    if state is not None and _refusal(state, now) is None and not _is_impersonation_over(state):
         return state
     state = read_state(session_id)
     refusal = _refusal(state, now)
+    if state is not None and refusal is None and _is_impersonation_over(state):
+        refusal = SessionRevoked()
     if refusal is not None or state is None:
         _tell_use_after_end(session_id, refusal)
         raise refusal or SessionRevoked()
     keep_copy(session_id, state)
     return state
+
+
+def _is_impersonation_over(state: State) -> bool:
+    return state.impersonator is not None and not may_impersonate(state.impersonator, state.user())
+
+
+def may_impersonate(impersonator_id: Any, user: AbstractBaseUser) -> bool:
+    """Tell whether somebody may be signed in as a user, now: asked with every request of such a session.
+
+    Whoever may has the permission `add_impersonation`. Nobody may be signed in as staff, a superuser or a holder of a
+    role with `requires_otp`, or one permission would open all the others; nor as themselves.
+    """
+    model = get_user_model()
+    found: Any = model._base_manager.using(router.db_for_write(model)).filter(pk=impersonator_id).first()
+    is_allowed = found is not None and found.is_active and found.has_perm(MAY_IMPERSONATE)
+    return bool(is_allowed and user.is_active and found.pk != user.pk and not is_privileged(user))
 
 
 _told: Window[UUID] = Window(300)
@@ -215,9 +257,20 @@ def end_sessions(session_ids: Iterable[UUID], *, user_id: Any, reason: str, acto
 
 
 def end_all(user: AbstractBaseUser, *, reason: str, keep: UUID | None = None, actor: Any = None) -> int:
-    """End every living session of a user but `keep`; returns how many. `actor` as in `end_sessions`."""
+    """End every living session of a user but `keep`; returns how many. `actor` as in `end_sessions`.
+
+    Sessions in which the user is signed in as somebody else end too.
+    """
+    end_all_of_impersonator(user, reason=reason, actor=actor)
     living = Session.objects.primary().for_user(user).filter(revoked_at=None).values_list("pk", flat=True)
     return end_sessions([pk for pk in living if pk != keep], user_id=user.pk, reason=reason, actor=actor)
+
+
+def end_all_of_impersonator(user: AbstractBaseUser, *, reason: str, actor: Any = None) -> None:
+    """End every living session in which `user` is signed in as somebody else."""
+    living = Session.objects.primary().by_impersonator(user).filter(revoked_at=None)
+    for pk, other in living.values_list("pk", "user_id"):
+        end_session(pk, user_id=other, reason=reason, actor=user if actor is None else actor)
 
 
 def rehash(user: AbstractBaseUser, *, old_hash: str) -> None:

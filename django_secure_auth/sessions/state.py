@@ -76,6 +76,8 @@ class State(NamedTuple):
     created_at: float
     user_is_unchanged: bool
     user_values: tuple[Any, ...]
+    impersonator: Any
+    """The id of whoever is signed in as the user, or None."""
     access: tuple[Any, ...]
     """The fields of `Access`: plain, since a class in the cache could not be renamed."""
 
@@ -120,6 +122,7 @@ _SESSION_COLUMNS = (
     "password_fingerprint",
     "user__password",
     "user_id",
+    "impersonator_id",
 )
 
 
@@ -144,8 +147,8 @@ def read_state(session_id: UUID) -> State | None:
     if row is None:
         return None
     (generation, acked, last_seen, idle_at, absolute_at, revoked_at) = row[:6]
-    (remember_me, amr, auth_time, created_at, fingerprint, password, user_id) = row[6:13]
-    summary, values = Summary(*row[13:_FIXED]), tuple(row[_FIXED:])
+    (remember_me, amr, auth_time, created_at, fingerprint, password, user_id, impersonator) = row[6:14]
+    summary, values = Summary(*row[14:_FIXED]), tuple(row[_FIXED:])
     return State(
         read_at=read_at,
         generation=generation,
@@ -161,6 +164,7 @@ def read_state(session_id: UUID) -> State | None:
         user_is_unchanged=fingerprint == password_fingerprint(password)
         and bool(dict(zip(user_columns(), values, strict=True)).get("is_active", True)),
         user_values=values,
+        impersonator=impersonator,
         access=tuple(resolve(user_id, summary)),
     )
 

@@ -79,13 +79,18 @@ def _backend_of(user: Any) -> str:
     return next((path for path in paths if load_backend(path).get_user(user.pk) is not None), paths[0])
 
 
+def has_approved(request: HttpRequest) -> bool:
+    """Tell whether whoever is signed in to the admin has approved a mailed code there."""
+    return bool(request.session.get(_APPROVED))
+
+
 class SecureAdminSite(AdminSite):
     """An admin that accepts only its own sign-in: a session opened elsewhere has proven less."""
 
     login_form = LimitedAuthenticationForm
 
     def has_permission(self, request: HttpRequest) -> bool:
-        return super().has_permission(request) and bool(request.session.get(_APPROVED))
+        return super().has_permission(request) and has_approved(request)
 
     @login_not_required  # as Django says of its own: LoginRequiredMiddleware would send the page to itself
     @method_decorator([never_cache, sensitive_post_parameters(), csrf_protect])

@@ -15,7 +15,7 @@ from django_secure_auth.audit.services import record
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import CSRFFailed, TokenInvalid
 from django_secure_auth.kit.cookies import cookie_name, cookie_values
-from django_secure_auth.request_scope import Credentials, carries_api_key, plain_request
+from django_secure_auth.request_scope import Credentials, carries_api_key, plain_request, scope_of
 from django_secure_auth.sessions.services import acknowledge, alive, touch
 from django_secure_auth.tokens.services import read_access_token
 
@@ -99,7 +99,9 @@ class JWTCookieAuthentication(BaseAuthentication):
         is_background = getattr(_view_of(request), "secure_auth_background", False)
         note = acknowledge if is_background else touch
         note(claims.session_id, state, generation=claims.generation)
-        credentials = Credentials(claims.session_id, state.amr, datetime.fromtimestamp(state.auth_time, UTC), kind)
+        scope_of(request).impersonator = state.impersonator
+        proven_at = datetime.fromtimestamp(state.auth_time, UTC)
+        credentials = Credentials(claims.session_id, state.amr, proven_at, kind, impersonator=state.impersonator)
         return user, credentials
 
 

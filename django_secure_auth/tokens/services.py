@@ -37,9 +37,9 @@ from django_secure_auth.notices.services import tell
 from django_secure_auth.prepared import Param, PreparedSelect, PreparedUpdate
 from django_secure_auth.ratelimit.services import reserve
 from django_secure_auth.rbac.services import Summary, attach
-from django_secure_auth.request_scope import AnyRequest
+from django_secure_auth.request_scope import AnyRequest, scope_of
 from django_secure_auth.sessions.models import Session
-from django_secure_auth.sessions.services import end_session
+from django_secure_auth.sessions.services import end_session, may_impersonate
 from django_secure_auth.sessions.state import password_fingerprint, refresh_copy, summary_columns, user_columns, user_of
 
 ACCESS_TYP = "at+jwt"
@@ -86,6 +86,8 @@ def issue(session: Session) -> Tokens:
         "exp": int(expires_at.timestamp()),
         "auth_time": int(session.auth_time.timestamp()),
         "amr": session.amr,
+        # The actor, for services that read the token without us (RFC 8693 §4.1).
+        **({"act": {"sub": str(session.impersonator_id)}} if session.impersonator_id is not None else {}),
     }
     return Tokens(
         access=jwt.sign(claims, signing_ring(), typ=ACCESS_TYP),
@@ -230,6 +232,7 @@ def rotate(token: str, *, request: AnyRequest) -> Rotation:
     RefreshReused (after revoking). Call it outside of a transaction that a refusal rolls back.
     """
     parsed, genuine = _genuine(token)
+    scope_of(request).impersonator = genuine.impersonator_id
     reserve("refresh", "session", str(genuine.pk), request=request)
     found: Session | None = genuine
     while True:
@@ -257,6 +260,8 @@ def _refuse_if_over(session: Session | None) -> Session:
     if session is None or session.revoked_at is not None or not session.user.is_active:
         raise SessionRevoked
     if session.password_fingerprint != password_fingerprint(session.user.password):
+        raise SessionRevoked
+    if session.impersonator_id is not None and not may_impersonate(session.impersonator_id, session.user):
         raise SessionRevoked
     if not session.is_alive:
         raise SessionInactive
