@@ -31,7 +31,7 @@ def test_an_account_deleted_in_the_moment_of_sign_in_is_not_there(
     def deleted(_: Any) -> None:
         get_user_model()._default_manager.filter(pk=user.pk).delete()
 
-    monkeypatch.setattr(services, "_old_session", deleted)
+    monkeypatch.setattr(services, "end_present_session", deleted)
     response = browser.login()
     assert response.status_code == 401, response.content
     assert code_of(response) == "invalid_credentials"

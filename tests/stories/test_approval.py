@@ -11,10 +11,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 from django.test import RequestFactory
 from django.urls import include, path
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from django_secure_auth.accounts.permissions import Approved
 from django_secure_auth.accounts.services import approve
 from django_secure_auth.apikeys.authentication import APIKeyAuthentication
 from django_secure_auth.apikeys.services import create_key
@@ -26,15 +29,56 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__
 Configure = Callable[..., None]
 
 
+def named_by(request: Request, **kwargs: Any) -> dict[str, Any]:
+    return {"to": request.data["to"], "amount": request.data["amount"], **kwargs}
+
+
 class PayView(APIView):
     authentication_classes = [JWTCookieAuthentication, APIKeyAuthentication]
 
-    @approved("pay", lambda request, **kwargs: {"to": request.data["to"], "amount": request.data["amount"], **kwargs})
+    @approved("pay", named_by)
     def post(self, request: Request, account: int) -> Response:
         return Response({"paid": request.data["amount"]})
 
 
+class TransferView(APIView):
+    """The same as a permission."""
+
+    authentication_classes = [JWTCookieAuthentication, APIKeyAuthentication]
+    permission_classes = [IsAuthenticated, Approved("pay", named_by)]
+    renderer_classes = [JSONRenderer, BrowsableAPIRenderer]
+
+    def get(self, request: Request, account: int) -> Response:
+        return Response({"account": account})
+
+    def post(self, request: Request, account: int) -> Response:
+        return Response({"paid": request.data["amount"]})
+
+
+class BareView(TransferView):
+    permission_classes = TransferView.permission_classes[1:]
+
+
+class ListView(APIView):
+    """A form for what needs a code, shown by what needs none."""
+
+    authentication_classes = [JWTCookieAuthentication]
+    renderer_classes = [BrowsableAPIRenderer]
+
+    def get_permissions(self) -> list[Any]:
+        return [Approved("clear", lambda request: {})] if self.request.method == "POST" else []
+
+    def get(self, request: Request) -> Response:
+        return Response([])
+
+    def post(self, request: Request) -> Response:
+        return Response([])
+
+
 urlpatterns = [
+    path("bare/<int:account>/", transaction.non_atomic_requests(BareView.as_view())),
+    path("transfer/<int:account>/", transaction.non_atomic_requests(TransferView.as_view())),
+    path("list/", transaction.non_atomic_requests(ListView.as_view())),
     path("api/auth/", include("django_secure_auth.urls")),
     path("pay/<int:account>/", transaction.non_atomic_requests(PayView.as_view())),
 ]
@@ -48,9 +92,9 @@ def signed_in(browser: Browser) -> Browser:
     return browser
 
 
-def pay(browser: Browser, code: str | None = None, account: int = 1, **changes: Any) -> Any:
+def pay(browser: Browser, code: str | None = None, account: int = 1, door: str = "pay", **changes: Any) -> Any:
     headers = {"X-Approval-Code": code} if code is not None else {}
-    return browser.request("POST", f"/pay/{account}/", {**BODY, **changes}, headers=headers)
+    return browser.request("POST", f"/{door}/{account}/", {**BODY, **changes}, headers=headers)
 
 
 @pytest.mark.control("ASVS-7.5.3", "CS-TransactionAuth-1.1")
@@ -135,3 +179,42 @@ def test_a_transaction_of_the_request_is_a_mistake(monkeypatch: pytest.MonkeyPat
 def test_a_mail_that_nobody_would_read_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="At most 20"):
         approve(Request(RequestFactory().post("/")), "pay", dict.fromkeys(map(str, range(21)), 1))
+
+
+# --- the same as a permission ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "handler", ["rest_framework.views.exception_handler", "django_secure_auth.problems.exception_handler"]
+)
+@pytest.mark.control("ASVS-2.3.5")
+def test_a_permission_asks_and_lets_the_code_through_once(signed_in: Browser, settings: Any, handler: str) -> None:
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "EXCEPTION_HANDLER": handler}
+    asked = pay(signed_in, door="transfer")
+    assert asked.status_code == 202
+    assert asked.json() == pay(signed_in).json() | {"challenge": asked.json()["challenge"]}
+    pay(signed_in, door="transfer")
+    assert signed_in.has("challenge")
+    code = last_code()
+    assert pay(signed_in, code, door="transfer", amount=101).status_code == 401
+    done = pay(signed_in, code, door="transfer")
+    assert (done.status_code, done.json()) == (200, {"paid": 100})
+    again = pay(signed_in, code, door="transfer")
+    assert again.status_code == 401
+
+
+def test_a_permission_alone_lets_nobody_in(browser: Browser) -> None:
+    assert pay(browser, door="bare").status_code == 401
+    assert pay(browser, door="transfer").status_code == 401
+    assert not mail.outbox
+    user: Any = make_user("job@example.com")
+    _, key = create_key(user, name="job")
+    assert Browser().request("POST", "/bare/1/", BODY, headers={"X-API-Key": key}, csrf=False).status_code == 403
+
+
+def test_a_permission_that_is_only_asked_what_it_would_show_mails_nothing(signed_in: Browser) -> None:
+    mails = len(mail.outbox)
+    shown = signed_in.request("GET", "/list/", headers={"Accept": "text/html"})
+    assert shown.status_code == 200
+    assert b"POST" in shown.content
+    assert len(mail.outbox) == mails
