@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from django.apps import AppConfig, apps
 from django.contrib.admin import apps as admin_apps
+from django.contrib.auth import get_user_model
 from django.core import checks
-from django.db.models.signals import post_migrate, pre_delete, pre_save
+from django.db.models.signals import post_migrate, post_save, pre_delete, pre_save
 
 
 class SecureAuthConfig(AppConfig):
@@ -21,13 +22,21 @@ class SecureAuthConfig(AppConfig):
         from django_secure_auth.impersonation.models import Impersonation  # noqa: PLC0415  # needs the app registry
         from django_secure_auth.passwords.checks import check_twins  # noqa: PLC0415  # needs the app registry
         from django_secure_auth.rbac.policy import RECEIVERS, after_migrate  # noqa: PLC0415  # needs the app registry
+        from django_secure_auth.recovery import elsewhere  # noqa: F401, PLC0415  # needs the app registry; it listens
         from django_secure_auth.sessions.models import Session  # noqa: PLC0415  # needs the app registry
         from django_secure_auth.sessions.state import (  # noqa: PLC0415  # needs the app registry
+            after_user_is_saved,
             before_session_is_deleted,
             before_user_is_saved,
         )
 
         pre_save.connect(before_user_is_saved, dispatch_uid="secure_auth.user_saved")
+        # Of these alone: a model whose saves somebody listens to is not written in one statement (`PreparedInsert`).
+        for kind in apps.get_models():
+            if issubclass(kind, get_user_model()):  # proxies and children too
+                post_save.connect(
+                    after_user_is_saved, sender=kind, dispatch_uid=f"secure_auth.saved.{kind._meta.label}"
+                )
         for table in (Session, Impersonation):  # a proxy sends as itself
             uid = f"secure_auth.{table.__name__.lower()}_deleted"
             pre_delete.connect(before_session_is_deleted, sender=table, dispatch_uid=uid)

@@ -383,6 +383,7 @@ DEFAULT_NOTICES: dict[str, bool] = dict.fromkeys(
         "api_key_created",
         "wrong_codes",
         "role_granted",
+        "email_replaced",
         "refresh_reused",
         "email_changed",
         "account_closing",

@@ -66,6 +66,7 @@ from django_secure_auth.tokens.services import (
     Tokens,
     issue,
     read_access_token,
+    renew,
     rotate,
     session_of_access_token,
     session_of_refresh_token,
@@ -302,6 +303,7 @@ def _asking_session(request: AnyRequest, challenge: OTPChallenge) -> Session:
 def _prove_again(request: AnyRequest, session: Session, user: AbstractBaseUser, *, amr: Iterable[str]) -> Response:
     if not prove_again(session, amr=amr):
         raise SessionRevoked
+    renew(session)
     record(events.REAUTHENTICATED, request=request, user=user, session_id=session.pk, amr=list(amr))
     return _present_session_response(request, session, user)
 

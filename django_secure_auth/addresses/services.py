@@ -26,7 +26,7 @@ from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.links import services as links
 from django_secure_auth.mail import address_of
-from django_secure_auth.notices.services import tell
+from django_secure_auth.notices.services import tell, told_here
 from django_secure_auth.otp import services as otp
 from django_secure_auth.otp.models import OTPChallenge
 from django_secure_auth.passwords.services import find_account, judge_new_password, scramble_password
@@ -152,7 +152,8 @@ def change(request: AnyRequest, session: Session, challenge: OTPChallenge) -> Ab
 def _set_address(user: Any, address: str) -> None:
     name = user.get_email_field_name()
     setattr(user, name, address)
-    user.save(update_fields=[name])
+    with told_here(user):
+        user.save(update_fields=[name])
 
 
 def undo_change(request: AnyRequest, *, uid: str, token: str) -> None:

@@ -26,6 +26,7 @@ KINDS: dict[str, Any] = {
     ),
     "account_closing": _("Your account is going to be closed on {day}. To keep it, sign in before that day."),
     "email_changed": _("The address of your account was changed to this one."),
+    "email_replaced": _("The address of your account was changed: this one is no longer it."),
 }
 """What is told, in the words of its mail; the names in braces are the details."""
 

@@ -26,6 +26,7 @@ from django_secure_auth.conf import conf, secret_ring
 from django_secure_auth.exceptions import InvalidCredentials, PasswordRejected, RateLimited, rate_limit_headers
 from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.identifiers import canonical_identifier
+from django_secure_auth.notices.services import told_here
 from django_secure_auth.passwords.fields import CanonicalEmailField
 from django_secure_auth.passwords.models import CompromisedPassword
 from django_secure_auth.passwords.validators import is_breached
@@ -290,7 +291,8 @@ def is_known_to_others(user: AbstractBaseUser, password: str) -> bool:
 def scramble_password(user: AbstractBaseUser) -> None:
     """Store a password that nobody knows, whatever there is now: the owner chooses one by a mailed link."""
     user.set_password(secrets.token_urlsafe(32))
-    user.save(update_fields=["password"])
+    with told_here(user):
+        user.save(update_fields=["password"])
 
 
 def replace_password(user: AbstractBaseUser, password: str) -> None:
@@ -304,4 +306,5 @@ def replace_password(user: AbstractBaseUser, password: str) -> None:
     user.set_password(password)
     if not as_loaded.filter(pk=user.pk, password=old).update(password=user.password):
         raise InvalidCredentials
-    user.save(update_fields=["password"])  # for whoever listens to the user model, our own state cache too
+    with told_here(user):
+        user.save(update_fields=["password"])  # for whoever listens to the user model, our own state cache too

@@ -152,7 +152,7 @@ class RoleAssignmentAdmin(_RoleAssignmentAdmin):
             return
         obj.granted_by, obj.granted_at = request.user, timezone.now()
         super().save_model(request, obj, form, change)
-        tell(obj, "granted", actor=request.user, request=request)
+        tell(obj, "granted", actor=request.user, request=request, is_new=not change)
 
     def delete_model(self, request: HttpRequest, obj: RoleAssignment) -> None:
         withdraw(obj, actor=request.user, request=request)

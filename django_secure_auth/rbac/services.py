@@ -288,9 +288,7 @@ def grant(
             assignment.expires_at, assignment.granted_at = until, timezone.now()
             assignment.granted_by_id = getattr(by, "pk", None)
             assignment.save()
-        tell(assignment, "granted", actor=by)
-        if is_new:
-            notices.tell("role_granted", user, role=found.name)
+        tell(assignment, "granted", actor=by, is_new=is_new)
     forget(user)
     return assignment
 
@@ -321,8 +319,15 @@ def withdraw(assignment: RoleAssignment, *, actor: Any, request: AnyRequest | No
     return bool(deleted)
 
 
-def tell(assignment: RoleAssignment, change: str, *, actor: Any, request: AnyRequest | None = None) -> None:
-    """Write the event and send the signal, after commit, of a grant (`granted`) or its end (`revoked`)."""
+def tell(
+    assignment: RoleAssignment, change: str, *, actor: Any, request: AnyRequest | None = None, is_new: bool = False
+) -> None:
+    """Write the event and send the signal, after commit, of a grant (`granted`) or its end (`revoked`).
+
+    Of a new one its user is told by mail.
+    """
+    if is_new:
+        notices.tell("role_granted", assignment.user, request=request, role=assignment.role.name)
     until, role = assignment.expires_at, assignment.role.name
     place = {"content_type_id": assignment.content_type_id, "object_id": assignment.object_id}
     record(

@@ -25,10 +25,12 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.cache import BaseCache, caches
 from django.db import router, transaction
+from django.dispatch import Signal
 from django.utils import timezone
 
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import StateUnavailable
+from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.mail import address_of
 from django_secure_auth.prepared import Param, PreparedSelect
 from django_secure_auth.rbac.services import Access, Summary, attach, resolve
@@ -327,6 +329,34 @@ def before_user_is_saved(instance: Any, update_fields: Collection[str] | None = 
         return
     if update_fields is None or not _HARMLESS_USER_FIELDS.issuperset(update_fields):
         bury_sessions_of(instance)
+    name = instance.get_email_field_name()
+    if _is_saved(name, update_fields):
+        stored = get_user_model()._base_manager.using(router.db_for_write(get_user_model())).filter(pk=instance.pk)
+        setattr(instance, _OLD_ADDRESS, stored.values_list(name, flat=True).first() or "")
+
+
+_OLD_ADDRESS = "_secure_auth_old_address"
+user_saved = Signal()
+"""After a user was saved with another password or address: `user`, `old_address`, and which: `password`, `address`."""
+
+
+def _is_saved(field: str, update_fields: Collection[str] | None) -> bool:
+    return update_fields is None or field in update_fields
+
+
+def after_user_is_saved(
+    instance: Any, created: bool, raw: bool = False, update_fields: Collection[str] | None = None, **_: object
+) -> None:
+    """`post_save` of the user model: say whether the password or the address is another one now."""
+    now = address_of(instance)
+    old = instance.__dict__.pop(_OLD_ADDRESS, now)
+    # Django's own mark of a password that was set, and not only hashed anew; `save()` takes it away after this.
+    is_new_password = instance._password is not None and _is_saved("password", update_fields)
+    is_new_address = canonical_identifier(old) != canonical_identifier(now)
+    if not (created or raw) and (is_new_password or is_new_address):
+        user_saved.send(
+            type(instance), user=instance, old_address=old, password=is_new_password, address=is_new_address
+        )
 
 
 def before_session_is_deleted(instance: Session, **_: object) -> None:

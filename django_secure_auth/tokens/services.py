@@ -256,6 +256,16 @@ def rotate(token: str, *, request: AnyRequest) -> Rotation:
     return Rotation(session, issue(session))
 
 
+def renew(session: Session) -> None:
+    """Move a session on to its next generation, as whoever holds it has proven again who they are (ASVS 7.2.4).
+
+    A client that is not handed the new refresh token gets it for its old one, which is a lost answer.
+    Raises SessionRevoked or SessionInactive when the session is over by now.
+    """
+    while not _swap(session):
+        session.generation = _refuse_if_over(_load(session.pk)).generation
+
+
 def _refuse_if_over(session: Session | None) -> Session:
     if session is None or session.revoked_at is not None or not session.user.is_active:
         raise SessionRevoked

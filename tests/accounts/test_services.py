@@ -28,10 +28,11 @@ def test_an_account_deleted_in_the_moment_of_sign_in_is_not_there(
     user = make_user()
     trust(browser, user)
 
-    def deleted(_: Any) -> None:
+    def deleted(*_: Any, **__: Any) -> bool:
         get_user_model()._default_manager.filter(pk=user.pk).delete()
+        return False
 
-    monkeypatch.setattr(services, "end_present_session", deleted)
+    monkeypatch.setattr(services, "is_code_required", deleted)
     response = browser.login()
     assert response.status_code == 401, response.content
     assert code_of(response) == "invalid_credentials"

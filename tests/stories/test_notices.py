@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core import mail
+from django.core.management import call_command
+from django.urls import reverse
 
 from django_secure_auth.apikeys.models import APIKey
 from django_secure_auth.apikeys.services import create_key
@@ -18,11 +22,23 @@ from django_secure_auth.notices.tasks import KINDS, send_notice
 from django_secure_auth.otp.models import TrustedDevice
 from django_secure_auth.rbac.models import Role
 from django_secure_auth.rbac.services import grant
-from tests.browser import PASSWORD, Browser, Clock, code_of, make_user, named, wrong_code
+from django_secure_auth.sessions.models import Session
+from tests.browser import (
+    PASSWORD,
+    Browser,
+    Clock,
+    admin_browser,
+    change_user,
+    code_of,
+    make_user,
+    named,
+    wrong_code,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Configure = Callable[..., None]
 ANA = "ana@example.com"
+NEW = "another long pass phrase"
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +67,82 @@ def not_me(**given: str) -> Any:
 
 def test_every_kind_has_its_words_and_its_switch() -> None:
     assert KINDS.keys() == DEFAULT_NOTICES.keys()
+
+
+# --- what other code does ----------------------------------------------------------------------------
+
+
+@pytest.mark.control("ASVS-6.3.7")
+def test_a_password_that_the_admin_sets_is_told(ana: Any, browser: Browser) -> None:
+    browser.sign_in()
+    root = admin_browser()
+    page = reverse("admin:auth_user_password_change", args=(ana.pk,)) if ana._meta.label == "auth.User" else None
+    if page is None:  # the project's user model has no such page here
+        change_user(ana, password=NEW)
+    else:
+        assert root.form(page, {"password1": NEW, "password2": NEW, "usable_password": "true"}).status_code == 302
+    assert notices()[-1] == "The password of your account was changed."
+    assert mail.outbox[-1].to == [ANA]
+    changed = named("authn_password_change")[-1]
+    assert (changed.user_id, changed.actor_id, changed.details["how"]) == (str(ana.pk), "", "elsewhere")
+    assert Session.objects.get(user=ana).revoked_reason == "password_changed"
+    assert not_me().status_code == 204
+
+
+@pytest.mark.control("ASVS-6.3.7")
+def test_an_address_that_other_code_sets_is_told_at_both(ana: Any) -> None:
+    change_user(ana, **{ana.get_email_field_name(): "ben@example.com"})
+    assert [(one.to, said) for one, said in zip(mail.outbox, notices(), strict=True)] == [
+        ([ANA], "The address of your account was changed: this one is no longer it."),
+        (["ben@example.com"], "The address of your account was changed to this one."),
+    ]
+    assert named("user_updated")[-1].details["how"] == "elsewhere"
+
+
+def test_both_at_once_are_told_at_the_address_of_before(ana: Any) -> None:
+    change_user(ana, password=NEW, **{ana.get_email_field_name(): "ben@example.com"})
+    assert [one.to for one in mail.outbox] == [[ANA], [ANA], ["ben@example.com"]]
+
+
+def test_what_changes_neither_is_not_told(ana: Any, settings: Any) -> None:
+    change_user(ana)
+    change_user(ana, is_active=True, **{ana.get_email_field_name(): ANA.upper()})
+    fresh = get_user_model()._default_manager.get(pk=ana.pk)
+    fresh.set_password(NEW)
+    fresh.save(update_fields=["is_active"])  # which stores no password
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher", *settings.PASSWORD_HASHERS]
+    assert get_user_model()._default_manager.get(pk=ana.pk).check_password(PASSWORD), "hashed anew, and the same"
+    make_user("new@example.com")
+    assert not mail.outbox
+
+
+def test_a_fixture_that_is_loaded_tells_nobody(ana: Any, tmp_path: Path) -> None:
+    file = tmp_path / "users.json"
+    call_command("dumpdata", get_user_model()._meta.label, output=str(file))
+    change_user(ana, password=NEW)
+    mail.outbox.clear()
+    call_command("loaddata", str(file), verbosity=0)
+    assert get_user_model()._default_manager.get(pk=ana.pk).check_password(PASSWORD)
+    assert not mail.outbox
+
+
+def test_a_user_who_is_deleted_meanwhile_is_saved_as_ever(ana: Any) -> None:
+    fresh = get_user_model()._default_manager.get(pk=ana.pk)
+    get_user_model()._default_manager.filter(pk=ana.pk).delete()
+    fresh.save()  # Django inserts it anew
+    assert not mail.outbox
+
+
+def test_a_role_that_the_admin_grants_is_told(ana: Any) -> None:
+    role = Role.objects.create(name="editor")
+    root = admin_browser()
+    given = {"user": str(ana.pk), "role": str(role.pk), "content_type": "", "object_id": ""}
+    until = {"expires_at_0": "", "expires_at_1": ""}
+    assert root.form(reverse("admin:django_secure_auth_roleassignment_add"), {**given, **until}).status_code == 302
+    assert notices()[-1] == "You were given the role “editor”."
+
+
+# --- what our endpoints do ---------------------------------------------------------------------------
 
 
 def test_a_new_device_is_told_and_a_known_one_is_not(browser: Browser, ana: Any, configure: Configure) -> None:

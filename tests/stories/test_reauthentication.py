@@ -64,12 +64,59 @@ def test_what_is_dangerous_asks_for_a_fresh_proof_and_says_what_it_accepts(signe
     assert end_others(signed_in).status_code == 403
 
 
-def test_the_session_and_its_refresh_token_go_on(signed_in: Browser) -> None:
-    refresh, generation = signed_in.value("refresh"), Session.objects.get().generation
+@pytest.mark.control("ASVS-7.2.4")
+def test_the_session_goes_on_with_new_tokens(signed_in: Browser) -> None:
+    old, session = signed_in.copy("access", "refresh"), Session.objects.get()
     prove(signed_in)
-    assert signed_in.value("refresh") == refresh
-    assert Session.objects.get().generation == generation
+    assert signed_in.value("refresh") != old.value("refresh")
+    assert signed_in.value("access") != old.value("access")
+    assert Session.objects.get().generation == session.generation + 1
     assert signed_in.refresh().status_code == 200
+    assert signed_in.me().status_code == 200
+    assert code_of(old.refresh()) == "refresh_reused", "a thief's old one is worth nothing"
+
+
+def test_a_program_that_keeps_its_refresh_token_gets_the_next_one_for_it(configure: Configure) -> None:
+    configure(ALLOW_TOKEN_IN_BODY=True, OTP_POLICY="never")
+    make_user()
+    app = Browser()
+    body = {"X-Token-Transport": "body"}
+    tokens = app.login(headers=body, csrf=False).json()
+    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+    assert "refresh_token" not in prove(app, headers=bearer, csrf=False).json()
+    assert app.me(headers=bearer).status_code == 200
+    renewed = app.post("refresh", {"refresh_token": tokens["refresh_token"]}, headers=body, csrf=False)
+    assert renewed.status_code == 200
+
+
+def test_a_refresh_in_this_very_moment_gets_the_same_successor(
+    signed_in: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another tab: whoever comes second reads again."""
+    other = signed_in.copy("access", "refresh")
+    proven = services.prove_again
+
+    def meanwhile(*args: Any, **kwargs: Any) -> bool:
+        is_alive = proven(*args, **kwargs)
+        assert other.refresh().status_code == 200
+        return is_alive
+
+    monkeypatch.setattr(services, "prove_again", meanwhile)
+    assert prove(signed_in).status_code == 200
+    assert Session.objects.get().generation == 3
+    assert signed_in.refresh().status_code == 200
+
+
+def test_a_session_that_ends_in_this_very_moment_is_over(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    proven = services.prove_again
+
+    def meanwhile(session: Session, **kwargs: Any) -> bool:
+        is_alive = proven(session, **kwargs)
+        end_session(session.pk, user_id=session.user_id, reason="admin")
+        return is_alive
+
+    monkeypatch.setattr(services, "prove_again", meanwhile)
+    assert code_of(prove(signed_in)) == "session_revoked"
 
 
 def test_a_wrong_password_is_refused_and_counted(signed_in: Browser, configure: Configure) -> None:
