@@ -34,7 +34,7 @@ from rest_framework.views import APIView
 
 from django_secure_auth import exceptions
 from django_secure_auth.accounts import serializers as bodies
-from django_secure_auth.accounts import views
+from django_secure_auth.accounts import views as accounts
 from django_secure_auth.apikeys import policy as key_policy
 from django_secure_auth.apikeys.authentication import APIKeyAuthentication
 from django_secure_auth.apikeys.serializers import APIKeySerializer, MomentField, TextListField
@@ -43,7 +43,9 @@ from django_secure_auth.decorators import LIMITS
 from django_secure_auth.decorators import MARK as REQUIRES
 from django_secure_auth.exceptions import SecureAuthError
 from django_secure_auth.kit.cookies import cookie_name
+from django_secure_auth.me import views as me
 from django_secure_auth.problems import MEDIA_TYPE, answer_exception, exception_handler
+from django_secure_auth.rbac.permissions import RecentlyAuthenticated
 from django_secure_auth.strict.backends import SafeOrderingFilter
 from django_secure_auth.strict.fields import MAX_PASSWORD_POINTS, PasswordField
 from django_secure_auth.strict.serializers import StrictSerializer
@@ -458,6 +460,8 @@ def _refusals_of_permissions(permissions: Iterable[Any]) -> Iterator[Refusal]:
         for leaf in _leaves(permission):
             if not isinstance(leaf, (AllowAny, IsAuthenticated)):
                 yield _BY_CODE.get(getattr(leaf, "code", ""), exceptions.Forbidden)
+            if isinstance(leaf, RecentlyAuthenticated):  # which nobody proves for somebody else
+                yield exceptions.ImpersonationRefused
 
 
 class AutoSchema(spectacular.AutoSchema):
@@ -504,12 +508,12 @@ class AutoSchema(spectacular.AutoSchema):
             yield exceptions.Unauthenticated if has_challenge else exceptions.Forbidden
         if any(isinstance(one, JWTCookieAuthentication) for one in authenticators):
             yield from _BAD_SESSION
-        if isinstance(view, views.AuthView) or any(isinstance(one, APIKeyAuthentication) for one in authenticators):
+        if isinstance(view, accounts.AuthView) or any(isinstance(one, APIKeyAuthentication) for one in authenticators):
             yield exceptions.APIKeyInvalid  # our own endpoints refuse any
         proven_by_cookie = any(
             isinstance(one, JWTCookieAuthentication | SessionAuthentication) for one in authenticators
         )
-        if not is_safe and (proven_by_cookie or isinstance(view, views.AuthView)):
+        if not is_safe and (proven_by_cookie or isinstance(view, accounts.AuthView)):
             yield exceptions.CSRFFailed
         yield from _refusals_of_permissions(view.get_permissions())
         handler = getattr(view, "action", None) or str(self.method).lower()
@@ -675,18 +679,26 @@ _PAGE = OpenApiParameter("page", {"type": "integer", "minimum": 1}, description=
 _CURSOR = OpenApiParameter("cursor", str, description="Of a page of 50, as `next` and `previous` have it.")
 
 
-def operations() -> dict[tuple[type[APIView], str], Operation]:
+Operations = dict[tuple[type[APIView], str], Operation]
+
+
+def operations() -> Operations:
     """Return what each method of each view of ours does."""
+    return _ways_in() | _own_account() | _PUBLIC
+
+
+def _ways_in() -> Operations:
+    """Of `accounts.views`: signing in, going on, proving it again, going away."""
     opened: dict[str, Any] = {"app_answers": {200: SignedInWithTokens}, "takes_tokens": True}
     return {
-        (views.CSRFView, "get"): Operation(
+        (accounts.CSRFView, "get"): Operation(
             "auth_csrf",
             "Get a CSRF token",
             "For everyone, signed in or not. Sets the CSRF cookie; send the token in its header with every write.",
             {200: CSRFToken},
             security=({},),
         ),
-        (views.LoginView, "post"): Operation(
+        (accounts.LoginView, "post"): Operation(
             "auth_login",
             "Sign in",
             "With a password. 200 opens a session and sets its cookies; 202 says that a code is on its way by mail, "
@@ -707,7 +719,7 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             examples=(_SIGN_IN, _OPENED, _ASKED),
             takes_tokens=True,
         ),
-        (views.OTPApproveView, "post"): Operation(
+        (accounts.OTPApproveView, "post"): Operation(
             "auth_otp_approve",
             "Approve the code",
             "Finishes what the code was for. It works once, in the browser that asked for it, a few tries long.",
@@ -719,7 +731,7 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             examples=(_CODE, _OPENED),
             **opened,
         ),
-        (views.OTPResendView, "post"): Operation(
+        (accounts.OTPResendView, "post"): Operation(
             "auth_otp_resend",
             "Send another code",
             "The code before is dead from then on; the tries that are left stay the same.",
@@ -732,7 +744,7 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             examples=(_ASKED,),
             takes_tokens=True,
         ),
-        (views.RefreshView, "post"): Operation(
+        (accounts.RefreshView, "post"): Operation(
             "auth_refresh",
             "Refresh",
             "Exchanges the refresh token for its successor, and sets both cookies anew. Call it on 401 "
@@ -752,7 +764,7 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             examples=(_OPENED,),
             **opened,
         ),
-        (views.LogoutView, "post"): Operation(
+        (accounts.LogoutView, "post"): Operation(
             "auth_logout",
             "Sign out",
             "Ends the session on the server, clears the cookies, and sends `Clear-Site-Data`. Without a session it is "
@@ -763,7 +775,7 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             refusals=(exceptions.TokenInvalid,),
             takes_tokens=True,
         ),
-        (views.RegisterView, "post"): Operation(
+        (accounts.RegisterView, "post"): Operation(
             "auth_register",
             "Open an account",
             "A code goes to the address, which is to be proven with it at `register/verify/`. An address that has an "
@@ -782,7 +794,7 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             examples=(_REGISTER, _ASKED),
             takes_tokens=True,
         ),
-        (views.RegisterVerifyView, "post"): Operation(
+        (accounts.RegisterVerifyView, "post"): Operation(
             "auth_register_verify",
             "Prove the address",
             "Makes the account and signs it in. The code works once, in the browser that asked for it, a few tries "
@@ -795,7 +807,7 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             examples=(_CODE, _OPENED),
             **opened,
         ),
-        (views.PasswordResetView, "post"): Operation(
+        (accounts.PasswordResetView, "post"): Operation(
             "auth_password_reset",
             "Ask for a link that resets the password",
             "It is mailed if the address has an account; the answer is always the same.",
@@ -805,7 +817,7 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             refusals=(exceptions.RateLimited, exceptions.DeliveryUnavailable),
             takes_tokens=True,
         ),
-        (views.PasswordResetConfirmView, "post"): Operation(
+        (accounts.PasswordResetConfirmView, "post"): Operation(
             "auth_password_reset_confirm",
             "Reset the password",
             "With what the link holds, once. All sessions, trusted devices and other links are over. It signs nobody "
@@ -816,7 +828,7 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             refusals=(exceptions.ResetInvalid, exceptions.PasswordRejected),
             takes_tokens=True,
         ),
-        (views.ReauthenticateView, "post"): Operation(
+        (accounts.ReauthenticateView, "post"): Operation(
             "auth_reauthenticate",
             "Prove again who I am",
             "What is dangerous asks for it: 403 `step_up_required`. 202 says that a code is on its way by mail, which "
@@ -832,7 +844,7 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             ),
             examples=(_OPENED, _ASKED),
         ),
-        (views.PasswordChangeView, "post"): Operation(
+        (accounts.PasswordChangeView, "post"): Operation(
             "auth_password_change",
             "Change my password",
             "The current one is the proof. Every other session ends, and this one goes on.",
@@ -840,7 +852,7 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             body=bodies.PasswordChangeSerializer,
             refusals=(exceptions.InvalidCredentials, exceptions.PasswordRejected, exceptions.RateLimited),
         ),
-        (views.EmailChangeView, "post"): Operation(
+        (accounts.EmailChangeView, "post"): Operation(
             "auth_email_change",
             "Change my address",
             "A code goes to the new address, and to `otp/approve/` from this session; then it holds. The old address "
@@ -851,7 +863,7 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             refusals=(exceptions.PolicyRejected, exceptions.RateLimited, exceptions.DeliveryUnavailable),
             examples=(_ASKED,),
         ),
-        (views.NotMeView, "post"): Operation(
+        (accounts.NotMeView, "post"): Operation(
             "auth_not_me",
             "Say that it was somebody else",
             "With what the link of a notice holds, once. All sessions end, and a reset of the password comes next.",
@@ -861,7 +873,7 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             refusals=(exceptions.ResetInvalid,),
             takes_tokens=True,
         ),
-        (views.EmailUndoView, "post"): Operation(
+        (accounts.EmailUndoView, "post"): Operation(
             "auth_email_undo",
             "Undo a change of address",
             "With what the link holds that was mailed to the old address, once. All sessions end, and a reset of the "
@@ -872,17 +884,23 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             refusals=(exceptions.ResetInvalid,),
             takes_tokens=True,
         ),
-        (views.MeView, "get"): Operation(
+    }
+
+
+def _own_account() -> Operations:
+    """Of `me.views`."""
+    return {
+        (me.MeView, "get"): Operation(
             "auth_me", "Who am I", "The user of this session.", {200: _me()}, examples=(_ME,)
         ),
-        (views.MeView, "patch"): Operation(
+        (me.MeView, "patch"): Operation(
             "auth_me_update",
             "Change my profile",
             "Takes the fields of `PROFILE_FIELDS`; never e-mail, password, roles or privileges.",
             {200: _me()},
             body=bodies.profile_serializer(),
         ),
-        (views.MeView, "delete"): Operation(
+        (me.MeView, "delete"): Operation(
             "auth_close",
             "Close my account",
             "Everybody is signed out at once; the account goes after `ACCOUNT_CLOSING_GRACE`, unless I sign in before. "
@@ -890,59 +908,59 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             {204: None},
             refusals=_BAD_BODY,
         ),
-        (views.ExportView, "get"): Operation(
+        (me.ExportView, "get"): Operation(
             "auth_export",
             "Everything about my account",
             "As one JSON document. Asks for a recent sign-in.",
             {200: AccountExport},
             refusals=(exceptions.RateLimited,),
         ),
-        (views.DeviceListView, "get"): Operation(
+        (me.DeviceListView, "get"): Operation(
             "auth_device_list",
             "My known devices",
             "Browsers in which I have signed in; a trusted one needs no code.",
             {200: DevicePage},
             query=(_PAGE,),
         ),
-        (views.DeviceDetailView, "delete"): Operation(
+        (me.DeviceDetailView, "delete"): Operation(
             "auth_device_distrust",
             "Trust a device no more",
             "The next sign-in there asks for a code; sessions go on. Asks for a recent sign-in.",
             {204: None},
             refusals=_BAD_BODY,
         ),
-        (views.SessionListView, "get"): Operation(
+        (me.SessionListView, "get"): Operation(
             "auth_session_list",
             "My sessions",
             "Those that are alive, newest first; `current` marks the one that asks.",
             {200: SessionPage},
             query=(_PAGE,),
         ),
-        (views.SessionListView, "delete"): Operation(
+        (me.SessionListView, "delete"): Operation(
             "auth_session_end_others",
             "End my other sessions",
             "At once, everywhere. Asks for a recent sign-in.",
             {204: None},
             refusals=_BAD_BODY,
         ),
-        (views.SessionDetailView, "delete"): Operation(
+        (me.SessionDetailView, "delete"): Operation(
             "auth_session_end",
             "End one of my sessions",
             "At once. Somebody else's is not there. Asks for a recent sign-in.",
             {204: None},
             refusals=_BAD_BODY,
         ),
-        (views.ActivityView, "get"): Operation(
+        (me.ActivityView, "get"): Operation(
             "auth_activity",
             "What happened to my account",
             "Newest first: sign-ins and refusals, changes, what administrators did. By cursor; follow `next`.",
             {200: ActivityPage},
             query=(_CURSOR,),
         ),
-        (views.APIKeyListView, "get"): Operation(
+        (me.APIKeyListView, "get"): Operation(
             "auth_apikey_list", "My API keys", "Those that work, newest first.", {200: KeyPage}, query=(_PAGE,)
         ),
-        (views.APIKeyListView, "post"): Operation(
+        (me.APIKeyListView, "post"): Operation(
             "auth_apikey_create",
             "Make an API key",
             "The answer holds the key, which is shown nowhere else and never again. Asks for a recent sign-in.",
@@ -951,21 +969,21 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             refusals=(exceptions.PolicyRejected,),
             examples=(_WANTED, _MADE),
         ),
-        (views.APIKeyDetailView, "patch"): Operation(
+        (me.APIKeyDetailView, "patch"): Operation(
             "auth_apikey_update",
             "Change an API key",
             "Holds at once. Asks for a recent sign-in.",
             {200: Key},
             body=APIKeySerializer,
         ),
-        (views.APIKeyDetailView, "delete"): Operation(
+        (me.APIKeyDetailView, "delete"): Operation(
             "auth_apikey_revoke",
             "Revoke an API key",
             "At once. Asks for a recent sign-in.",
             {204: None},
             refusals=_BAD_BODY,
         ),
-        (views.APIKeyRotateView, "post"): Operation(
+        (me.APIKeyRotateView, "post"): Operation(
             "auth_apikey_rotate",
             "Replace an API key",
             "By a new one, which may do the same; both work for a while. Asks for a recent sign-in.",
@@ -974,18 +992,22 @@ def operations() -> dict[tuple[type[APIView], str], Operation]:
             refusals=(exceptions.PolicyRejected,),
             examples=(_MADE,),
         ),
-        (JWKSView, "get"): Operation(
-            "auth_jwks",
-            "Public keys",
-            "Of the access tokens, for services that verify them. Empty with HMAC, whose keys are never public.",
-            {200: PublicKeys},
-            security=({},),
-        ),
     }
 
 
+_PUBLIC: Operations = {
+    (JWKSView, "get"): Operation(
+        "auth_jwks",
+        "Public keys",
+        "Of the access tokens, for services that verify them. Empty with HMAC, whose keys are never public.",
+        {200: PublicKeys},
+        security=({},),
+    ),
+}
+
+
 class _OurViews(OpenApiViewExtension):
-    target_class: type[APIView] = views.AuthView
+    target_class: type[APIView] = accounts.AuthView
     match_subclasses = True
 
     def view_replacement(self) -> type[APIView]:

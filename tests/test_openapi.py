@@ -141,7 +141,7 @@ def test_what_is_written_for_readers_of_the_code_is_not_in_the_schema() -> None:
             {
                 400: {"malformed_request", "validation_error"},
                 401: {"not_authenticated", "api_key_invalid"} | SESSION,
-                403: {"csrf_failed", "step_up_required"},
+                403: {"csrf_failed", "impersonation_refused", "step_up_required"},
                 404: {"not_found"},
                 406: {"not_acceptable"},
                 413: {"too_large"},
@@ -319,9 +319,9 @@ def test_a_strict_serializer_is_a_closed_object_under_its_own_name() -> None:
         (
             {"permission_classes": [HasRole("editor") & RecentlyAuthenticated(minutes=5)]},
             "get",
-            {403: {"permission_denied", "step_up_required"}},
+            {403: {"impersonation_refused", "permission_denied", "step_up_required"}},
         ),
-        ({"permission_classes": [RecentlyAuthenticated]}, "get", {403: {"step_up_required"}}),
+        ({"permission_classes": [RecentlyAuthenticated]}, "get", {403: {"impersonation_refused", "step_up_required"}}),
         ({"permission_classes": [~HasRole("guest")]}, "get", {403: {"permission_denied"}}),
         ({"permission_classes": [IsAuthenticated & IsOwner]}, "get", {404: {"not_found"}}),
         ({"throttle_classes": [AnonRateThrottle]}, "get", {429: {"rate_limited"}}),

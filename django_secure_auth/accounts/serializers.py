@@ -8,21 +8,17 @@ from typing import Any, ClassVar
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
+from django.core.exceptions import FieldDoesNotExist
 from django.core.validators import EmailValidator, RegexValidator
 from django.db import models
 from rest_framework import serializers
 
-from django_secure_auth.apikeys.models import APIKey
-from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.conf import conf
-from django_secure_auth.exceptions import SessionRevoked
 from django_secure_auth.kit.identifiers import MAX_IDENTIFIER, canonical_identifier
 from django_secure_auth.kit.redact import redact_email
 from django_secure_auth.mail import address_of
-from django_secure_auth.otp.models import OTPChallenge, TrustedDevice
+from django_secure_auth.otp.models import OTPChallenge
 from django_secure_auth.rbac.services import roles_of
-from django_secure_auth.request_scope import Credentials, device_label
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.strict import StrictModelSerializer, StrictSerializer
 from django_secure_auth.strict.fields import PasswordField, StrictBooleanField, StrictCharField
@@ -182,30 +178,6 @@ def user_body(user: AbstractBaseUser) -> dict[str, Any]:
     return {"id": str(user.pk), "email": address_of(user), "roles": sorted(roles_of(user))}
 
 
-def me_body(user: AbstractBaseUser) -> dict[str, Any]:
-    names = profile_fields()
-    unread = user.get_deferred_fields().intersection(names)
-    if unread:  # in one query; read one by one, each would be a query of its own
-        try:
-            user.refresh_from_db(fields=unread)
-        except ObjectDoesNotExist:  # deleted since the request began
-            raise SessionRevoked from None
-    return {**user_body(user), **{name: getattr(user, name) for name in names}}
-
-
-def impersonation_body(credentials: Credentials) -> dict[str, Any]:
-    """What `me/` adds for whoever is signed in as the user, so that every page can say so; empty for the user."""
-    if credentials.impersonator is None:
-        return {}
-    own: Any = credentials.session_id
-    session = Session.objects.primary().select_related("impersonator").filter(pk=own).first()
-    if session is None or session.impersonator is None:  # deleted since the request began
-        raise SessionRevoked
-    by = {"id": str(session.impersonator.pk), "name": session.impersonator.get_username()}
-    banner = {"by": by, "reason": session.impersonation_reason, "expires_at": rfc3339(session.absolute_at)}
-    return {"impersonation": banner}
-
-
 def session_body(session: Session) -> dict[str, Any]:
     return {
         "id": str(session.pk),
@@ -214,58 +186,6 @@ def session_body(session: Session) -> dict[str, Any]:
         "expires_at": rfc3339(session.absolute_at),
         "remember_me": session.remember_me,
         "amr": session.amr,
-    }
-
-
-def session_row(session: Session, *, current: bool) -> dict[str, Any]:
-    return {
-        **session_body(session),
-        "last_seen_at": rfc3339(session.last_seen_at),
-        "device": session.device_label,
-        "ip_address": session.ip_address,
-        "impersonated": session.impersonator_id is not None,
-        "current": current,
-    }
-
-
-def device_row(device: TrustedDevice, *, current: bool) -> dict[str, Any]:
-    return {
-        "id": str(device.pk),
-        "device": device.label,
-        "ip_address": device.ip_address,
-        "trusted": device.is_approved,
-        "created_at": rfc3339(device.created_at),
-        "expires_at": rfc3339(device.expires_at),
-        "current": current,
-    }
-
-
-def activity_row(event: SecurityEvent) -> dict[str, Any]:
-    """What happened, when and from where. No details: they are for whoever runs the site."""
-    return {
-        "at": rfc3339(event.occurred_at),
-        "event": event.event,
-        "message": event.message,
-        "session": event.session_id or None,
-        "device": device_label(event.user_agent) if event.user_agent else None,
-        "ip_address": event.ip_address or None,
-        "by_somebody_else": event.actor_id not in ("", event.user_id),
-    }
-
-
-def key_body(key: APIKey) -> dict[str, Any]:
-    return {
-        "id": str(key.pk),
-        "public_id": key.public_id,
-        "name": key.name,
-        "scopes": key.scopes,
-        "allowed_networks": key.allowed_networks,
-        "rate_limit": key.rate_limit or None,
-        "created_at": rfc3339(key.created_at),
-        "expires_at": rfc3339(key.expires_at),
-        "last_used_at": rfc3339(key.last_used_at) if key.last_used_at else None,
-        "retires_at": rfc3339(key.retires_at) if key.retires_at else None,
-        "replaces": str(key.replaces) if key.replaces else None,
     }
 
 

@@ -10,8 +10,8 @@ from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 
 from django_secure_auth.accounts import services as accounts
-from django_secure_auth.accounts.serializers import me_body
 from django_secure_auth.exceptions import ChallengeInvalid, InvalidCredentials, OTPInvalid, SessionRevoked
+from django_secure_auth.me.serializers import me_body
 from django_secure_auth.otp import services as otp
 from django_secure_auth.otp.models import OTPBudget, OTPChallenge
 from tests.races.conftest import Configure, new_user

@@ -356,7 +356,7 @@ def test_a_row_that_is_deleted_is_over_at_once(staff: Browser, ana: Any, configu
 
 def test_a_session_that_goes_away_meanwhile_is_over(staff: Browser, ana: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     enter(staff, ana)
-    monkeypatch.setattr("django_secure_auth.accounts.views.me_body", lambda user: Session.objects.all().delete() and {})
+    monkeypatch.setattr("django_secure_auth.me.views.me_body", lambda user: Session.objects.all().delete() and {})
     assert code_of(staff.me()) == "session_revoked"
 
 

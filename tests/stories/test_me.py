@@ -11,7 +11,7 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import OperationalError
 from django.urls import reverse
 
-from django_secure_auth.accounts import views
+from django_secure_auth.me import views
 from tests.browser import Browser, change_user, code_of, is_signed_in, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -157,13 +157,13 @@ def test_an_account_deleted_in_the_moment_of_the_request_is_gone(
     """After the session was asked, and before the profile is read or written."""
     if not _has("first_name"):
         return
-    real = views._caller
+    real = views.caller
 
     def meanwhile(request: Any) -> Any:
         get_user_model()._default_manager.all().delete()
         return real(request)
 
-    monkeypatch.setattr(views, "_caller", meanwhile)
+    monkeypatch.setattr(views, "caller", meanwhile)
     body = {"first_name": "Ana"} if method == "PATCH" else None
     response = signed_in.request(method, reverse("secure_auth:me"), body)
     assert response.status_code == 401

@@ -13,7 +13,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.permissions import IsAuthenticated
 
-from django_secure_auth.accounts.views import SessionListView
+from django_secure_auth.me.views import SessionListView
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.tokens.cookies import mount_point
 from tests.browser import (
@@ -163,7 +163,7 @@ def test_the_list_shows_living_sessions_and_marks_the_present_one(signed_in: Bro
 
 
 def test_the_list_has_pages(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("django_secure_auth.accounts.views._Pages.page_size", 1)
+    monkeypatch.setattr("django_secure_auth.me.views._Pages.page_size", 1)
     Browser().sign_in()
     first = signed_in.get("session-list").json()
     assert len(first["results"]) == 1

@@ -7,17 +7,11 @@ from typing import Any
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.utils import timezone
 
-from django_secure_auth.accounts.serializers import (
-    activity_row,
-    device_row,
-    key_body,
-    me_body,
-    rfc3339,
-    session_row,
-)
+from django_secure_auth.accounts.serializers import rfc3339
 from django_secure_auth.apikeys.models import APIKey
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.conf import conf
+from django_secure_auth.me.serializers import activity_row, device_row, key_body, me_body, session_row
 from django_secure_auth.otp.models import TrustedDevice
 from django_secure_auth.sessions.models import Session
 
