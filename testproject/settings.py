@@ -163,10 +163,13 @@ DJANGO_SECURE_AUTH: dict[str, Any] = {
     "COOKIE_SECURE": not DEBUG,
     "STATE_CACHE": env.str("STATE_CACHE", default="") or None,
     "TRUSTED_PROXIES": env.int("TRUSTED_PROXIES", default=0),
-    # The page that people sign in on, its pictures, and what describes the API; `secure_auth_routes --fail-on-open`
-    # names any other.
+    # The pages that people sign in on and that mailed links lead to, their picture, and what describes the API;
+    # `secure_auth_routes --fail-on-open` names any other.
     "OPEN_ROUTES": [
         "demo",
+        "reset-password",
+        "not-me",
+        "undo-email",
         "icon",
         "/favicon.ico",
         "schema",

@@ -1,4 +1,4 @@
-"""The demo page, the admin, the package's URLs, and what describes them."""
+"""The demo page, those of mailed links, the admin, the package's URLs, and what describes them."""
 
 from django.conf import settings
 from django.contrib import admin
@@ -8,10 +8,14 @@ from drf_spectacular.views import SpectacularAPIView
 from django_secure_auth.headers.views import csp_report
 from testproject.previews.views import LinkPreviewView
 from testproject.reports.views import ReportListView
-from testproject.views import api_docs, demo_page, icon
+from testproject.views import api_docs, demo_page, icon, link_page
 
 urlpatterns = [
     path("", demo_page, name="demo"),
+    # Where PASSWORD_RESET_PATH, NOT_ME_PATH and EMAIL_UNDO_PATH lead, as they are by default.
+    path("reset-password/", link_page, {"template": "testproject/reset_password.html"}, name="reset-password"),
+    path("not-me/", link_page, {"template": "testproject/not_me.html"}, name="not-me"),
+    path("undo-email/", link_page, {"template": "testproject/undo_email.html"}, name="undo-email"),
     path("icon.svg", icon, name="icon"),
     path("favicon.ico", icon),  # what browsers ask for on the admin's pages
     path(".well-known/", include("django_secure_auth.headers.urls")),

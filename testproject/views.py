@@ -1,4 +1,6 @@
-"""One page on which a person clicks through the whole journey, and one that shows the API."""
+"""One page on which a person clicks through the whole journey, those of mailed links, and one that shows the API."""
+
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -20,12 +22,24 @@ _ICON = (
 @require_safe
 @ensure_csrf_cookie
 def demo_page(request: HttpRequest) -> HttpResponse:
-    context = {
+    return render(request, "testproject/demo.html", _context())
+
+
+@require_safe
+@cache_control(no_store=True)
+def link_page(request: HttpRequest, template: str) -> HttpResponse:
+    """The page that a mailed link leads to. It changes nothing: programs in mail systems open links, too."""
+    response = render(request, template, _context())
+    response["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def _context() -> dict[str, Any]:
+    return {
         "api": reverse("secure_auth:csrf").removesuffix("csrf/"),
         "debug": settings.DEBUG,
         "codes_in_console": settings.CODES_IN_CONSOLE,
     }
-    return render(request, "testproject/demo.html", context)
 
 
 @security_headers(

@@ -41,9 +41,21 @@ class Demo:
         return codes[after]
 
     def codes(self) -> list[str]:
+        return self.found_in_mails(r"^Code: ([0-9]{6})$")
+
+    def link(self, path: str, *, to: str) -> str:
+        """The newest link to this page that was mailed to this address."""
+        deadline = time.monotonic() + 10
+        wanted = rf"(?s)^To: {re.escape(to)}$.*?^(https?://\S+{re.escape(path)}#uid=\S+&token=\S+)$"
+        while not (links := self.found_in_mails(wanted)):
+            assert time.monotonic() < deadline, f"no link: {self.log.read_text()[-2000:]}"
+            time.sleep(0.05)
+        return links[-1]
+
+    def found_in_mails(self, pattern: str) -> list[str]:
         files = sorted(self.mailbox.glob("*.log"), key=lambda path: path.stat().st_mtime_ns)
         texts = [str(message_from_bytes(file.read_bytes(), policy=policy.default)) for file in files]
-        return [code for text in texts for code in re.findall(r"^Code: ([0-9]{6})$", text, re.MULTILINE)]
+        return [found for text in texts for found in re.findall(pattern, text, re.MULTILINE)]
 
 
 def answers(port: int) -> bool:

@@ -54,6 +54,7 @@ def test_it_makes_the_users_and_serves_the_page(demo: Demo) -> None:
     assert f"Demo page   {demo.url}/" in printed
     assert f"API         {demo.url}/api/docs/" in printed
     assert f"Password    {PASSWORD}" in printed
+    assert "mail goes where EMAIL_URL says" in printed
     with urllib.request.urlopen(f"{demo.url}/", timeout=10) as response:  # noqa: S310  (our own server)
         assert "Sign in" in response.read().decode()
 

@@ -20,13 +20,13 @@ def wrong(code: str) -> str:
 def test_the_whole_journey_by_clicking(browser: Browser, demo: Demo) -> None:
     ana = Visitor(browser, demo)
     ana.open()
-    expect(ana.page.get_by_label("E-mail address")).to_be_focused()
+    expect(ana.page.get_by_label("E-mail address", exact=True)).to_be_focused()
     assert ana.held() == {}
 
     ana.sign_in("ana@example.com", "not the password")
     ana.is_told("The e-mail address or the password is not right.")
     ana.sees_response("POST /api/auth/login/ → 401 invalid_credentials")
-    expect(ana.page.get_by_label("Password")).to_be_focused()
+    expect(ana.page.get_by_label("Password", exact=True)).to_be_focused()
 
     ana.page.get_by_label("Remember me").check()
     code = ana.ask_for_code("ana@example.com")

@@ -41,8 +41,9 @@ class Visitor:
         self.page.get_by_role("button", name=name, exact=True).click()
 
     def sign_in(self, email: str, password: str = PASSWORD) -> None:
-        self.page.get_by_label("E-mail address").fill(email)
-        self.page.get_by_label("Password").fill(password)
+        form = self.page.locator("#sign-in-form")
+        form.get_by_label("E-mail address").fill(email)
+        form.get_by_label("Password").fill(password)
         self.click("Sign in")
 
     def enter_code(self, code: str) -> None:

@@ -43,10 +43,10 @@ class Command(BaseCommand):
     help = (
         "Prepare the database, make the users admin@ (superuser), editor@, ana@ and ben@example.com with one password, "
         "which is printed, and serve the demo page on 127.0.0.1. Users that exist get the new password, which ends "
-        "their sessions. Codes show in this console. With --tour nothing of yours is touched: the journey is walked "
-        "over HTTP against a server and a database of its own, each step with what it proves; the exit code is 1 when "
-        "one is not as promised. editor@ has the role editor, which may publish notes and read reports; each has two "
-        "notes."
+        "their sessions. Mail with codes and links shows in this console, unless EMAIL_URL says otherwise. With --tour "
+        "nothing of yours is touched: the journey is walked over HTTP against a server and a database of its own, each "
+        "step with what it proves; the exit code is 1 when one is not as promised. editor@ has the role editor, which "
+        "may publish notes and read reports; each has two notes."
     )
     requires_system_checks = []  # migrate and runserver run them
 
@@ -64,6 +64,8 @@ class Command(BaseCommand):
     def _serve(self, port: int, password: str) -> None:
         if not settings.DEBUG:
             raise CommandError("The demo makes an administrator whose password it prints: only with DEBUG=1.")
+        # Links in mails lead to where the demo is served, whatever BASE_URL says of the site; never to a Host header.
+        settings.DJANGO_SECURE_AUTH = {**settings.DJANGO_SECURE_AUTH, "BASE_URL": f"http://{HOST}:{port}"}
         call_command("migrate", verbosity=0)
         for email in PEOPLE:
             make_notes(make_user(email, password, is_admin=email == ADMIN))
@@ -74,8 +76,7 @@ class Command(BaseCommand):
             f"  Admin       http://{HOST}:{port}/admin/\n"
             f"  API         http://{HOST}:{port}/api/docs/\n\n"
             f"  Users       {', '.join(PEOPLE)}\n"
-            f"  Password    {password}\n\n"
-            + ("  Codes are mailed, and mail shows here in the console.\n" if settings.CODES_IN_CONSOLE else "")
+            f"  Password    {password}\n\n" + f"  Codes and links are mailed, and mail {where_mail_is()}.\n"
         )
         self.stdout.flush()
         os.environ.setdefault("DJANGO_RUNSERVER_HIDE_WARNING", "true")
@@ -108,6 +109,10 @@ class Command(BaseCommand):
         style = self.style.ERROR if line.startswith(("FAILED", "Not")) else str
         self.stdout.write(style(line))
         self.stdout.flush()
+
+
+def where_mail_is() -> str:
+    return "shows here in the console" if settings.CODES_IN_CONSOLE else "goes where EMAIL_URL says"
 
 
 def make_user(email: str, password: str, *, is_admin: bool) -> User:

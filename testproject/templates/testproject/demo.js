@@ -1,110 +1,78 @@
-"use strict";
-// Text goes into the page by textContent only: the policy's Trusted Types would refuse anything else.
-const api = document.body.dataset.api;
-const byId = (id) => document.getElementById(id);
+// The page on which a person clicks through the whole journey.
 const STEPS = ["sign-in", "code", "account"];
-const TITLES = {"sign-in": "Sign in", "code": "Enter the code", "account": "Signed in"};
-const REQUESTS_SHOWN = 8;
+const SECTIONS = {  // each with its step and its title
+  "sign-in": ["sign-in", "Sign in"], "register": ["sign-in", "Open an account"], "forgotten": ["sign-in", "Choose another password"],
+  "code": ["code", "Enter the code"], "account": ["account", "Signed in"],
+};
 // After these there is nothing to repeat: the person signs in again.
 const OVER = ["not_authenticated", "token_invalid", "session_revoked", "session_inactive", "refresh_reused"];
+const WRONG_PASSWORD = "The password is not right.";
+const APPROVED = {
+  login: "Signed in. This device is trusted from now on.",
+  register: "The address is proven and the account open. This device is trusted from now on.",
+  email_change: "The new address holds. A mail to the old one says so, with a link that undoes it.",
+};
 
-let csrfToken = "";
-let clockOffset = 0;  // server minus browser, in milliseconds
 let challenge = null;
 let session = null;
 
-// --- talking to the server ---------------------------------------------------------------------------
+// --- a recent proof ----------------------------------------------------------------------------------
 
-async function send(method, path, body) {
-  const headers = {"Accept": "application/json"};
-  if (method !== "GET") headers["X-CSRF-Token"] = csrfToken;
-  if (body) headers["Content-Type"] = "application/json";
-  const response = await fetch(api + path, {method, headers, body: body && JSON.stringify(body), cache: "no-store"});
-  const text = await response.text();
-  const date = Date.parse(response.headers.get("Date"));
-  // The header has whole seconds: less than two of difference is none.
-  if (date) clockOffset = Math.abs(date - Date.now()) < 2000 ? 0 : date - Date.now();
-  const answer = {method, path, status: response.status, ok: response.ok, body: text ? JSON.parse(text) : null};
-  answer.retryAfter = response.headers.get("Retry-After");
-  note(answer);
-  return answer;
+// For what asks for one (403 step_up_required): take the password, and repeat the request.
+async function callProven(method, path, body) {
+  const answer = await call(method, path, body);
+  if (!isProblem(answer, "step_up_required")) return answer;
+  const given = await prove();
+  if (!given) return answer;
+  return given.ok ? call(method, path, body) : given;
 }
 
-async function fetchCsrfToken() {
-  csrfToken = (await send("GET", "csrf/")).body.csrf_token;
+let proof = null;
+function prove() {
+  proof = null;
+  askForProof("password");
+  byId("prove").showModal();
+  return new Promise((resolve) => byId("prove").addEventListener("close", () => resolve(proof), {once: true}));
 }
 
-const isProblem = (answer, code) => !answer.ok && answer.body && answer.body.code === code;
-
-// One refresh at a time, however many requests meet the expired token.
-let refreshing = null;
-function refreshOnce() {
-  refreshing ??= send("POST", "refresh/").finally(() => { refreshing = null; });
-  return refreshing;
-}
-
-async function call(method, path, body) {
-  if (!csrfToken && method !== "GET") await fetchCsrfToken();
-  let answer = await send(method, path, body);
-  if (isProblem(answer, "csrf_failed")) {
-    await fetchCsrfToken();
-    answer = await send(method, path, body);
+function askForProof(kind) {
+  for (const name of ["password", "code"]) {
+    byId(`prove-by-${name}`).hidden = name !== kind;
+    byId(`prove-${name}`).disabled = name !== kind;
+    byId(`prove-${name}`).value = "";
   }
-  if (isProblem(answer, "token_expired")) {
-    if (!csrfToken) await fetchCsrfToken();
-    const refreshed = await refreshOnce();
-    answer = refreshed.ok ? await send(method, path, body) : refreshed;
+  byId("prove-status").textContent = "";
+  byId(`prove-${kind}`).focus();
+}
+
+async function giveProof() {
+  const isCode = byId("prove-by-password").hidden;
+  const answer = isCode
+    ? await call("POST", "otp/approve/", {otp_code: byId("prove-code").value.trim()})
+    : await call("POST", "reauthenticate/", {password: byId("prove-password").value});
+  showResponse(answer);
+  if (answer.status === 202) return askForProof("code");  // where the policy wants one
+  if (answer.ok) session = answer.body.session;
+  if (answer.ok || OVER.includes(answer.body.code) || answer.body.code === "challenge_invalid") {
+    proof = answer;
+    return byId("prove").close();
   }
-  return answer;
+  byId("prove-status").textContent = isProblem(answer, "invalid_credentials") ? WRONG_PASSWORD : wordsOf(answer);
+  byId(isCode ? "prove-code" : "prove-password").select();
+  byId(isCode ? "prove-code" : "prove-password").focus();
 }
 
 // --- showing -----------------------------------------------------------------------------------------
 
-function element(name, text, className) {
-  const made = document.createElement(name);
-  if (text !== undefined) made.textContent = text;
-  if (className) made.className = className;
-  return made;
-}
-
-function say(text, isBad = false) {
-  byId("status").className = isBad ? "status bad" : "status";
-  byId("status").textContent = text;
-}
-
-function complain(answer) {
-  const problem = answer.body || {};
-  const fields = Object.entries(problem.errors || {}).map(([field, texts]) => `${field}: ${[texts].flat().join(" ")}`);
-  const wait = answer.retryAfter ? ` Try again in ${answer.retryAfter} seconds.` : "";
-  const more = problem.code === "step_up_required" ? " Sign out and in again, then repeat it." : "";
-  say([problem.detail || `The server answered ${answer.status}.`, ...fields].join(" ") + wait + more, true);
-}
-
-const outcome = (answer) => `${answer.status}${answer.body && (answer.body.code || answer.body.status) ? " " + (answer.body.code || answer.body.status) : ""}`;
-
-function note(answer) {
-  const line = element("li");
-  line.append(element("span", `${answer.method} ${answer.path}`), element("span", String(answer.status), answer.ok ? "ok" : "refused"));
-  byId("requests").prepend(line);
-  while (byId("requests").children.length > REQUESTS_SHOWN) byId("requests").lastChild.remove();
-  byId("readable").textContent = document.cookie.replace(/(=.{8})[^;]*/g, "$1…") || "(nothing)";
-}
-
-function showResponse(answer) {
-  const line = byId("response-line");
-  line.textContent = `${answer.method} ${api}${answer.path} → ${outcome(answer)}`;
-  line.className = `line ${answer.ok ? "ok" : "refused"}`;
-  byId("response-body").textContent = answer.body ? JSON.stringify(answer.body, null, 2) : "(no body)";
-}
-
-function show(step, focus) {
-  for (const name of STEPS) byId(name).hidden = name !== step;
+function show(section, focus) {
+  const [step, title] = SECTIONS[section];
+  for (const name of Object.keys(SECTIONS)) byId(name).hidden = name !== section;
   for (const item of document.querySelectorAll(".steps li")) {
     item.classList.toggle("done", STEPS.indexOf(item.dataset.step) < STEPS.indexOf(step));
     if (item.dataset.step === step) item.setAttribute("aria-current", "step");
     else item.removeAttribute("aria-current");
   }
-  document.title = `${TITLES[step]} · django-secure-auth demo`;
+  document.title = `${title} · django-secure-auth demo`;
   if (focus) byId(focus).focus();
 }
 
@@ -119,6 +87,8 @@ function askForPassword(focus = "email") {
   sessionStorage.removeItem("challenge");
   byId("who").textContent = "Not signed in";
   byId("password").value = "";
+  for (const form of document.forms) if (form.id !== "sign-in-form") form.reset();
+  for (const part of document.querySelectorAll("details")) part.open = false;
   show("sign-in", focus);
 }
 
@@ -172,20 +142,56 @@ async function enter(answer) {
   await listSessions();
 }
 
-function sessionRow(row) {
+function listItem(title, meta, badge) {
   const item = element("li");
   const text = element("div");
-  const name = element("span", row.device);
-  if (row.current) name.append(element("span", "this one", "badge"));
-  const meta = `${row.ip_address || "address unknown"} · since ${moment(row.created_at)}${row.remember_me ? " · remembered" : ""}`;
+  const name = element("span", title);
+  if (badge) name.append(element("span", badge, "badge"));
   text.append(name, element("span", meta, "meta"));
-  const button = element("button", "End", row.current ? "quiet" : "danger");
-  button.type = "button";
-  button.setAttribute("aria-label", `End the session ${row.device}${row.current ? " (this one)" : ""} since ${moment(row.created_at)}`);
-  button.addEventListener("click", guarded(button, () => endSession(row)));
-  item.append(text, button);
+  item.append(text);
   return item;
 }
+
+function rowButton(text, label, isQuiet, work) {
+  const button = element("button", text, isQuiet ? "quiet" : "danger");
+  button.type = "button";
+  button.setAttribute("aria-label", label);
+  button.addEventListener("click", guarded(button, work));
+  return button;
+}
+
+const place = (row) => row.ip_address || "address unknown";
+
+function sessionRow(row) {
+  const meta = `${place(row)} · since ${moment(row.created_at)}${row.remember_me ? " · remembered" : ""}`;
+  const item = listItem(row.device, meta, row.current && "this one");
+  const label = `End the session ${row.device}${row.current ? " (this one)" : ""} since ${moment(row.created_at)}`;
+  item.append(rowButton("End", label, row.current, () => endSession(row)));
+  return item;
+}
+
+function deviceRow(row) {
+  const meta = `${row.trusted ? "trusted" : "known"} until ${moment(row.expires_at)} · ${place(row)} · since ${moment(row.created_at)}`;
+  const item = listItem(row.device, meta, row.current && "this one");
+  const label = `Stop trusting ${row.device}${row.current ? " (this one)" : ""} since ${moment(row.created_at)}`;
+  item.append(rowButton(row.trusted ? "Stop trusting" : "Forget", label, row.current, () => distrust(row)));
+  return item;
+}
+
+function activityRow(row) {
+  const meta = [moment(row.at), row.device, row.ip_address].filter(Boolean).join(" · ");
+  return listItem(row.message, meta, row.by_somebody_else && "by somebody else");
+}
+
+async function list(path, id, rowOf) {
+  const answer = await call("GET", path);
+  showResponse(answer);
+  if (!answer.ok) return refused(answer);
+  byId(id).replaceChildren(...answer.body.results.map(rowOf));
+}
+
+const listDevices = () => list("devices/", "devices", deviceRow);
+const listActivity = () => list("activity/", "activity", activityRow);
 
 async function listSessions() {
   const answer = await call("GET", "sessions/");
@@ -228,18 +234,103 @@ async function signIn() {
 }
 
 async function approve() {
-  const answer = await call("POST", "otp/approve/", {otp_code: byId("otp").value.trim()});
+  const {purpose} = challenge;
+  const path = purpose === "register" ? "register/verify/" : "otp/approve/";
+  const answer = await call("POST", path, {otp_code: byId("otp").value.trim()});
   showResponse(answer);
   if (answer.ok) {
-    say("Signed in. This device is trusted from now on.");
+    say(APPROVED[purpose]);
     return enter(answer);
   }
   complain(answer);
   const left = answer.body && answer.body.attempts_left;
-  if (isProblem(answer, "challenge_invalid") || left === 0) return askForPassword();
+  if (isProblem(answer, "challenge_invalid") || left === 0) return leaveCode();
   if (left !== undefined) showAttempts(challenge.attempts_left = left);
   byId("otp").select();
   byId("otp").focus();
+}
+
+// Who is signed in, and has asked for another address, stays signed in.
+function leaveCode() {
+  if (challenge.purpose !== "email_change") return askForPassword();
+  challenge = null;
+  sessionStorage.removeItem("challenge");
+  show("account", "account-title");
+}
+
+async function register() {
+  const fields = new FormData(byId("register-form"));
+  const answer = await call("POST", "register/", {email: fields.get("email"), password: fields.get("password")});
+  showResponse(answer);
+  if (!answer.ok) {
+    complain(answer);
+    return byId("register-password").focus();
+  }
+  say("If the address has no account yet, a code is on its way; else a mail that says so.");
+  askForCode(answer.body.challenge);
+}
+
+async function askForLink() {
+  const answer = await call("POST", "password/reset/", {email: byId("forgotten-email").value});
+  showResponse(answer);
+  if (!answer.ok) return complain(answer);
+  say("If the address has an account, a link is on its way. It works once, and for 30 minutes.");
+}
+
+async function changePassword() {
+  const fields = new FormData(byId("password-form"));
+  const answer = await call("POST", "password/change/", {
+    current_password: fields.get("current"), new_password: fields.get("new"),
+  });
+  showResponse(answer);
+  if (!answer.ok) {
+    refused(answer);
+    if (isProblem(answer, "invalid_credentials")) say(WRONG_PASSWORD, true);
+    const wrong = byId(isProblem(answer, "password_rejected") ? "new-password" : "current-password");
+    return byId("account").hidden || wrong.focus();
+  }
+  byId("password-form").reset();
+  await listSessions();
+  say("The password is changed. All other sessions have ended, and a mail says so.");
+}
+
+async function changeAddress() {
+  const answer = await callProven("POST", "email/change/", {new_email: byId("new-email").value});
+  showResponse(answer);
+  if (!answer.ok) return refused(answer);
+  byId("email-form").reset();
+  say("If the address is free, a code is on its way to it; else a mail that says so.");
+  askForCode(answer.body.challenge);
+}
+
+async function distrust(row) {
+  const answer = await callProven("DELETE", `devices/${row.id}/`);
+  showResponse(answer);
+  if (!answer.ok && answer.status !== 404) return refused(answer);
+  await listDevices();
+  say("The next sign-in there asks for a code.");
+  byId("devices-part").querySelector("summary").focus();
+}
+
+async function exportAccount() {
+  const answer = await callProven("GET", "me/export/");
+  showResponse(answer);
+  if (!answer.ok) return refused(answer);
+  const file = new Blob([JSON.stringify(answer.body, null, 2)], {type: "application/json"});
+  const anchor = element("a");
+  anchor.href = URL.createObjectURL(file);
+  anchor.download = "account.json";
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(anchor.href), 1000);
+  say("All that is known about the account is in account.json.");
+}
+
+async function closeAccount() {
+  const answer = await callProven("DELETE", "me/");
+  showResponse(answer);
+  if (!answer.ok) return refused(answer);
+  say("You are signed out everywhere. A mail says when the account goes; signing in before that keeps it.");
+  askForPassword();
 }
 
 async function resend() {
@@ -250,7 +341,7 @@ async function resend() {
     askForCode(answer.body.challenge);
   } else {
     complain(answer);
-    if (isProblem(answer, "challenge_invalid")) askForPassword();
+    if (isProblem(answer, "challenge_invalid")) leaveCode();
   }
 }
 
@@ -263,6 +354,10 @@ async function signOut() {
 }
 
 async function startAgain() {
+  if (challenge.purpose === "email_change") {
+    say("Your address stays as it is.");
+    return leaveCode();
+  }
   const answer = await call("POST", "logout/");  // closes the challenge
   showResponse(answer);
   say("");
@@ -295,7 +390,7 @@ async function showSessions() {
 }
 
 async function endSession(row) {
-  const answer = await call("DELETE", `sessions/${row.id}/`);
+  const answer = await callProven("DELETE", `sessions/${row.id}/`);
   showResponse(answer);
   if (!answer.ok && answer.status !== 404) return refused(answer);
   if (row.current) {
@@ -309,7 +404,7 @@ async function endSession(row) {
 }
 
 async function endOthers() {
-  const answer = await call("DELETE", "sessions/");
+  const answer = await callProven("DELETE", "sessions/");
   showResponse(answer);
   if (!answer.ok) return refused(answer);
   say("All other sessions have ended.");
@@ -319,50 +414,49 @@ async function endOthers() {
 
 // --- wiring ------------------------------------------------------------------------------------------
 
-// A button works once at a time, and a server that is away is told in words.
-function guarded(button, work) {
-  return async (event) => {
-    event.preventDefault();
-    if (button.disabled) return;
-    button.disabled = true;
-    button.setAttribute("aria-busy", "true");
-    try {
-      await work();
-    } catch {
-      say("The server does not answer as it should. Is it running?", true);
-    } finally {
-      button.removeAttribute("aria-busy");
-      button.disabled = false;
-      if (button === byId("resend")) countDown();
-      if (button === byId("end-others")) button.disabled = byId("sessions").children.length < 2;
-    }
-  };
-}
-
-for (const [id, work] of [["sign-in-form", signIn], ["code-form", approve]]) {
+for (const [id, work] of [
+  ["sign-in-form", signIn], ["register-form", register], ["forgotten-form", askForLink], ["code-form", approve],
+  ["password-form", changePassword], ["email-form", changeAddress], ["close-form", closeAccount], ["prove-form", giveProof],
+]) {
   byId(id).addEventListener("submit", guarded(byId(id).querySelector("[type=submit]"), work));
 }
 for (const [id, work] of [
   ["resend", resend], ["restart", startAgain], ["me", whoAmI], ["refresh", refresh], ["sign-out", signOut],
-  ["list-sessions", showSessions], ["end-others", endOthers],
+  ["list-sessions", showSessions], ["end-others", endOthers], ["export", exportAccount],
 ]) {
   byId(id).addEventListener("click", guarded(byId(id), work));
 }
+byId("resend").addEventListener("free", countDown);
+byId("end-others").addEventListener("free", () => { byId("end-others").disabled = byId("sessions").children.length < 2; });
+byId("prove-cancel").addEventListener("click", () => byId("prove").close());
+
+for (const [id, work] of [["devices-part", listDevices], ["activity-part", listActivity]]) {
+  byId(id).addEventListener("toggle", () => { if (byId(id).open) work().catch(() => say(AWAY, true)); });
+}
+function turnTo(section, focus) {
+  say("");
+  show(section, focus);
+}
+byId("to-register").addEventListener("click", () => turnTo("register", "register-email"));
+byId("to-forgotten").addEventListener("click", () => turnTo("forgotten", "forgotten-email"));
+for (const button of document.querySelectorAll(".to-sign-in")) button.addEventListener("click", () => turnTo("sign-in", "email"));
 
 async function start() {
   await fetchCsrfToken();
   const answer = await call("GET", "me/");
+  const open = JSON.parse(sessionStorage.getItem("challenge") || "null");
+  const isOpen = open && Date.parse(open.expires_at) > serverNow();
   if (answer.ok) {
     await listSessions();
     showFacts(answer.body);
-    return show("account");
+    return isOpen && open.purpose === "email_change" ? askForCode(open) : show("account");
   }
-  const open = JSON.parse(sessionStorage.getItem("challenge") || "null");
-  if (open && Date.parse(open.expires_at) > serverNow()) return askForCode(open);
+  if (isOpen) return askForCode(open);
   askForPassword();
+  if (location.hash === "#forgotten") show("forgotten", "forgotten-email");  // where the pages of mailed links send people
 }
 
 start().catch(() => {
-  say("The server does not answer as it should. Is it running?", true);
+  say(AWAY, true);
   show("sign-in");
 });
