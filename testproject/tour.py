@@ -16,13 +16,17 @@ from http.client import HTTPConnection
 from http.cookies import Morsel, SimpleCookie
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 API = "/api/auth/"
 NOTES = "/api/notes/"
 OWNER, NEIGHBOUR = "ana@example.com", "ben@example.com"
+NEWCOMER, ELSEWHERE = "cleo@example.com", "cleo@elsewhere.example"
+"""Nobody's addresses before the tour; the second is the one that the newcomer's is changed to."""
 GRACE_SECONDS = 1
 """REFRESH_GRACE of the tour's server (10 by default): before that, a thief's replay looks like a second tab."""
 _MAIL_SECONDS = 10
+_LINK = re.compile(r"https?://\S+#uid=\S+&token=\S+")
 
 
 class NotAsPromised(Exception):
@@ -131,9 +135,11 @@ class Journey:
     owner: Browser
     neighbour: Browser
     thief: Browser
+    newcomer: Browser
     password: str
     mailbox: Path
     code: str = ""
+    link: dict[str, Any] = field(default_factory=dict)
     thief_access: str = ""
     note: int = 0
 
@@ -161,9 +167,21 @@ class Journey:
         """Sign in where a code is asked for; returns the answer and the code of the mail."""
         before = len(self.mails("Code:"))
         answer = self.sign_in(browser, email).must_be(202, "otp_required")
-        match = re.search(r"^Code: ([0-9]+)", self.wait_for_mail("Code:", more_than=before), re.MULTILINE)
+        return answer, self.mailed_code(more_than=before)
+
+    def mailed_code(self, *, more_than: int) -> str:
+        match = re.search(r"^Code: ([0-9]+)", self.wait_for_mail("Code:", more_than=more_than), re.MULTILINE)
         expect(match is not None, "the mail holds no code")
-        return answer, match.group(1) if match else ""
+        return match.group(1) if match else ""
+
+    def mailed_link(self, page: str, *, more_than: int = 0) -> dict[str, Any]:
+        """Open the page that the newest link leads to, as a browser does; returns what stands behind the `#`."""
+        address, _, fragment = _LINK.findall(self.wait_for_mail(f"/{page}/#", more_than=more_than))[-1].partition("#")
+        expect(address == f"{self.newcomer.origin}/{page}/", f"the link leads to {address}")
+        found = self.newcomer.get(f"/{page}/")
+        wanted = {"Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
+        expect(found.status == 200 and wanted.items() <= found.headers.items(), f"its page answers {found.status}")
+        return dict(parse_qsl(fragment))
 
 
 def _wrong(code: str) -> str:
@@ -174,8 +192,9 @@ def _wrong(code: str) -> str:
 
 
 def get_csrf_token(j: Journey) -> Answer:
-    answers = [browser.get("csrf/").must_be(200) for browser in (j.owner, j.neighbour, j.thief)]
-    for browser, answer in zip((j.owner, j.neighbour, j.thief), answers, strict=True):
+    browsers = (j.owner, j.neighbour, j.thief, j.newcomer)
+    answers = [browser.get("csrf/").must_be(200) for browser in browsers]
+    for browser, answer in zip(browsers, answers, strict=True):
         browser.csrf_token = str(answer.body.get("csrf_token", ""))
         expect(bool(browser.csrf_token) and bool(answer.cookies), "no token, or no cookie beside it")
     return answers[0]
@@ -325,6 +344,82 @@ def use_copy_after_sign_out(j: Journey) -> Answer:
     return j.thief.get("me/").must_be(401, "session_revoked")
 
 
+def register(j: Journey) -> Answer:
+    before = len(j.mails("Code:"))
+    answer = j.newcomer.post("register/", email=NEWCOMER, password=j.password).must_be(202, "otp_required")
+    j.sign_in(j.newcomer.copy(), NEWCOMER).must_be(401, "invalid_credentials")
+    j.code = j.mailed_code(more_than=before)
+    return answer
+
+
+def verify(j: Journey) -> Answer:
+    answer = j.newcomer.post("register/verify/", otp_code=j.code).must_be(200, "authenticated")
+    expect(answer.body["user"]["email"] == NEWCOMER, f"it says {answer.body['user']}")
+    return answer
+
+
+def ask_for_reset(j: Journey) -> Answer:
+    answers = [j.thief.post("password/reset/", email=e).must_be(202, "accepted") for e in (NEWCOMER, "no@example.com")]
+    expect(answers[0].raw == answers[1].raw, "an unknown address answers differently")
+    j.link = j.mailed_link("reset-password")
+    return answers[0]
+
+
+def reset(j: Journey) -> Answer:
+    new = f"{j.password} anew"
+    answer = j.newcomer.post("password/reset/confirm/", **j.link, new_password=new).must_be(204)
+    j.sign_in(j.newcomer, NEWCOMER).must_be(401, "invalid_credentials")
+    j.password = new
+    return answer
+
+
+def use_link_again(j: Journey) -> Answer:
+    body = {**j.link, "new_password": j.password + "!"}
+    return j.thief.post("password/reset/confirm/", **body).must_be(401, "reset_invalid")
+
+
+def sign_in_anew(j: Journey) -> Answer:
+    _, code = j.new_code(j.newcomer, NEWCOMER)
+    return j.newcomer.post("otp/approve/", otp_code=code).must_be(200, "authenticated")
+
+
+def change_address(j: Journey) -> Answer:
+    before = len(j.mails("Code:"))
+    j.newcomer.post("email/change/", new_email=ELSEWHERE).must_be(202, "otp_required")
+    expect(j.newcomer.get("me/").body.get("email") == NEWCOMER, "it holds before it is proven")
+    answer = j.newcomer.post("otp/approve/", otp_code=j.mailed_code(more_than=before)).must_be(200, "authenticated")
+    expect(answer.body["user"]["email"] == ELSEWHERE, f"it says {answer.body['user']}")
+    return answer
+
+
+def undo_change(j: Journey) -> Answer:
+    answer = j.thief.post("email/undo/", **j.mailed_link("undo-email")).must_be(204)
+    j.newcomer.get("me/").must_be(401, "session_revoked")
+    for email in (NEWCOMER, ELSEWHERE):
+        j.sign_in(j.thief, email).must_be(401, "invalid_credentials")
+    return answer
+
+
+def reset_after_undo(j: Journey) -> Answer:
+    before = len(j.mails("/reset-password/#"))
+    j.newcomer.post("password/reset/", email=NEWCOMER).must_be(202, "accepted")
+    given = j.mailed_link("reset-password", more_than=before)
+    j.newcomer.post("password/reset/confirm/", **given, new_password=j.password).must_be(204)
+    return sign_in_anew(j)
+
+
+def close_account(j: Journey) -> Answer:
+    answer = j.newcomer.delete("me/").must_be(204)
+    expect(not j.newcomer.cookie("access") and not j.newcomer.cookie("refresh"), "the cookies are still there")
+    j.wait_for_mail("closed")
+    return answer
+
+
+def keep_account(j: Journey) -> Answer:
+    sign_in_anew(j)
+    return j.newcomer.get("me/").must_be(200)
+
+
 @dataclass(frozen=True)
 class Step:
     title: str
@@ -356,6 +451,17 @@ STEPS = (
     Step("sign in from the trusted device", sign_in_again, "no code: this browser has approved one before"),
     Step("sign out", sign_out, "cookies are cleared"),
     Step("a copy of the cookies afterwards", use_copy_after_sign_out, "signed out means on the server, too"),
+    Step("open an account", register, "there is none before the code of the mail"),
+    Step("prove its address", verify, "now there is one, and it is signed in"),
+    Step("forget the password", ask_for_reset, "a link is mailed; who has no account gets the same answer"),
+    Step("choose another by that link", reset, "set, every session is over, the old one is worth nothing"),
+    Step("the same link again", use_link_again, "it works once"),
+    Step("sign in with the new one", sign_in_anew, "a code is asked for: no device is trusted any more"),
+    Step("change the e-mail address", change_address, "it holds when its code is approved, not before"),
+    Step("undo that by the mailed link", undo_change, "the old address again; nobody knows the password now"),
+    Step("reset it, and sign in", reset_after_undo, "the mailbox gives the account back"),
+    Step("close the account", close_account, "signed out; a mail says on which day it goes"),
+    Step("sign in again", keep_account, "the account is there: who comes back in time keeps it"),
 )
 
 

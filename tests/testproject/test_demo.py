@@ -162,7 +162,14 @@ def test_the_tour_covers_the_whole_journey() -> None:
         "read somebody else's note", "refresh", "refresh again, second tab", "replay of a stolen token",
         "the thief's access token", "the owner's tokens", "sign in from the trusted device", "sign out",
         "a copy of the cookies afterwards",
+        "open an account", "prove its address", "forget the password", "choose another by that link",
+        "the same link again", "sign in with the new one", "change the e-mail address", "undo that by the mailed link",
+        "reset it, and sign in", "close the account", "sign in again",
     ]  # fmt: skip
+
+
+def test_the_number_of_steps_is_the_documented_one() -> None:
+    assert f"walks {len(STEPS)} steps" in (ROOT / "docs/example.md").read_text()
 
 
 def _answer(http: int, **body: str) -> Answer:

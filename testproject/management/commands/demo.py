@@ -97,8 +97,8 @@ class Command(BaseCommand):
             try:
                 wait_for(server, port, log)
                 self.stdout.write(f"The journey, over HTTP on {HOST}:{port}, with a database of its own:\n\n")
-                ana, ben, thief = (Browser(HOST, port, name) for name in ("Firefox", "Safari", "Chrome"))
-                if not walk(Journey(ana, ben, thief, password, mailbox), self._say):
+                ana, ben, thief, cleo = (Browser(HOST, port, name) for name in ("Firefox", "Safari", "Chrome", "Edge"))
+                if not walk(Journey(ana, ben, thief, cleo, password, mailbox), self._say):
                     self.stderr.write(f"\nThe end of the server's log:\n{log.read_text(errors='replace')[-4000:]}")
                     raise SystemExit(1)
             finally:
