@@ -234,7 +234,7 @@ class DeliveryUnavailable(SecureAuthError):
     status_code = 503
     code = "delivery_unavailable"
     title = "Mail cannot be sent"
-    default_detail = gettext_noop("The code could not be sent just now; try again.")
+    default_detail = gettext_noop("The mail could not be sent just now; try again.")
 
 
 class StateUnavailable(SecureAuthError):

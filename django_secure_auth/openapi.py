@@ -922,6 +922,17 @@ def _own_account() -> Operations:
             {200: DevicePage},
             query=(_PAGE,),
         ),
+        (me.DeviceListView, "post"): Operation(
+            "auth_device_trust",
+            "Trust this browser",
+            "A code is mailed, and approving it at `otp/approve/` makes the browser a trusted one. "
+            "Asks for a recent sign-in.",
+            {202: CodeRequired},
+            app_answers={202: CodeRequiredWithToken},
+            body=bodies.NothingSerializer,
+            refusals=(exceptions.PolicyRejected, exceptions.RateLimited, exceptions.DeliveryUnavailable),
+            examples=(_ASKED,),
+        ),
         (me.DeviceDetailView, "delete"): Operation(
             "auth_device_distrust",
             "Trust a device no more",

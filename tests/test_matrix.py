@@ -197,6 +197,9 @@ def owners(status: int) -> dict[str, int]:
 
 ROWS: dict[Key, dict[str, int]] = {
     ("GET", "demo"): everybody(200),
+    ("GET", "reset-password"): everybody(200),
+    ("GET", "not-me"): everybody(200),
+    ("GET", "undo-email"): everybody(200),
     ("GET", "icon"): everybody(200),
     ("GET", "/favicon.ico"): everybody(200),
     ("GET", "schema"): everybody(200),
@@ -227,6 +230,7 @@ ROWS: dict[Key, dict[str, int]] = {
     ("DELETE", "secure_auth:me"): signed_in(204),
     ("GET", "secure_auth:export"): signed_in(200),
     ("GET", "secure_auth:device-list"): signed_in(200),
+    ("POST", "secure_auth:device-list"): signed_in(202),
     ("DELETE", "secure_auth:device-detail"): owners(204),
     ("GET", "secure_auth:session-list"): signed_in(200),
     ("DELETE", "secure_auth:session-list"): signed_in(204),

@@ -166,6 +166,7 @@ def test_our_own_urls_come_out_right() -> None:
         ("me", ("DELETE",)): ("recently signed in", "by authentication", False),
         ("export", ("GET",)): ("recently signed in", "-", False),
         ("device-list", ("GET",)): ("signed in", "-", False),
+        ("device-list", ("POST",)): ("recently signed in", "by authentication", False),
         ("device-detail", ("DELETE",)): ("recently signed in", "by authentication", False),
         ("session-list", ("GET",)): ("signed in", "-", False),
         ("session-list", ("DELETE",)): ("recently signed in", "by authentication", False),

@@ -74,6 +74,7 @@ from django_secure_auth.tokens.services import (
 
 LOGIN = "login"
 REAUTHENTICATE = "reauthenticate"
+DEVICE = "device"
 APPROVAL = "approval"
 _CODE_HEADER, _CHALLENGE_HEADER = "X-Approval-Code", "X-Challenge-Token"
 _MOST_PARAMETERS, _MOST_SHOWN = 20, 200
@@ -163,6 +164,8 @@ def finish_challenge(request: AnyRequest, *, code: str, secret: str | None, devi
         return _finish_change_of_address(request, challenge, code=code)
     if challenge.purpose == REAUTHENTICATE:
         return _finish_reauthentication(request, challenge, code=code)
+    if challenge.purpose == DEVICE:
+        return _finish_trust(request, challenge, code=code, device=device)
     if challenge.purpose != LOGIN:
         raise ChallengeInvalid
     otp.verify(challenge, code, request=request)
@@ -308,11 +311,13 @@ def _prove_again(request: AnyRequest, session: Session, user: AbstractBaseUser, 
     return _present_session_response(request, session, user)
 
 
-def _present_session_response(request: AnyRequest, session: Session, user: AbstractBaseUser) -> Response:
+def _present_session_response(
+    request: AnyRequest, session: Session, user: AbstractBaseUser, *, device: str | None = None
+) -> Response:
     """Answer with a session that goes on: fresh tokens for a browser, none for a program that holds its own."""
     token = bearer_token(request)
     if token is None or wants_tokens_in_body(request):
-        return _session_response(request, session, user, issue(session))
+        return _session_response(request, session, user, issue(session), device=device)
     held_until = datetime.fromtimestamp(read_access_token(token).expires_at, UTC)  # of the one that the client holds
     return _renderable(Response(_session_answer(session, user, access_expires_at=held_until)))
 
@@ -342,7 +347,10 @@ def _prove_own_password(
     found = _whole_user(request)
     identifier = canonical_identifier(address_of(found) or found.get_username())
     attempt = reserve_attempt(request, identifier, device=str(credentials.session_id))
-    return prove_password(request, found, password, attempt, refused=refused)
+    try:
+        return prove_password(request, found, password, attempt, refused=refused)
+    except InvalidCredentials:
+        raise InvalidCredentials("The password is not right.") from None  # nobody asked for an address
 
 
 def change_password(request: Request, credentials: Credentials, *, current: str, new: str) -> None:
@@ -412,6 +420,31 @@ def approve(request: Request, action: str, parameters: Mapping[str, Any]) -> Res
 
 def _shown(value: Any) -> str:
     return " ".join(str(value).split())[:_MOST_SHOWN]
+
+
+# --- trusting a browser ------------------------------------------------------------------------------
+
+
+def trust_this_device(request: Request, credentials: Credentials) -> Response:
+    """Have a code mailed that makes this browser a trusted one: 202. For who has signed in without a code.
+
+    Raises SessionRevoked, LimitReached, PolicyRejected, DeliveryUnavailable, StateUnavailable.
+    """
+    session = _own_session(credentials)
+    otp.close(read_cookie(request, "challenge"), reason="replaced")
+    user = _whole_user(request)
+    started = otp.start(user, purpose=DEVICE, request=request, amr=[], action=str(session.pk))
+    return challenge_response(request, started.challenge, secret=started.secret)
+
+
+def _finish_trust(request: AnyRequest, challenge: OTPChallenge, *, code: str, device: str | None) -> Response:
+    session = _asking_session(request, challenge)
+    otp.verify(challenge, code, request=request)
+    user: Any = challenge.user
+    with _unless_deleted(user, ChallengeInvalid):
+        secret = otp.trust_device(user, secret=device, request=request)
+    response = _present_session_response(request, session, user, device=secret)
+    return _without_challenge(request, response)
 
 
 # --- another address ---------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from django_secure_auth.accounts.serializers import NothingSerializer, profile_serializer
+from django_secure_auth.accounts.services import trust_this_device
 from django_secure_auth.accounts.views import SAFE_METHODS, NoBodyView, SignedInView, caller, tell_refusal
 from django_secure_auth.apikeys.models import APIKey, APIKeyQuerySet
 from django_secure_auth.apikeys.serializers import APIKeySerializer
@@ -144,7 +145,15 @@ class SessionDetailView(SignedInView):
         return response
 
 
-class DeviceListView(SignedInView):
+class DeviceListView(NoBodyView, SignedInView):
+    def get_permissions(self) -> list[Any]:
+        recent = [RecentlyAuthenticated()] if self.request.method == "POST" else []
+        return [*super().get_permissions(), *recent]
+
+    def post(self, request: Request) -> Response:
+        self.read(NothingSerializer)
+        return trust_this_device(request, caller(request)[1])
+
     def get(self, request: Request) -> Response:
         pages = _Pages()
         own = TrustedDevice.objects.for_user(caller(request)[0]).alive().order_by("-created_at", "-pk")

@@ -30,6 +30,7 @@ PURPOSES = {
     "register": _("open an account"),
     "email_change": _("use this address for your account"),
     "approval": _("approve an action"),
+    "device": _("trust this device"),
 }
 _SIGN_INS = frozenset({"login", "admin"})
 PROVES_ADDRESS = frozenset({"register", "email_change"})

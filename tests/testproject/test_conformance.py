@@ -115,7 +115,7 @@ def test_who_is_signed_in_gets_what_is_documented(demo: Demo, callers: tuple[Cal
     notes = [editor.post("/api/notes/", title=f"No. {number}").must_be(201).body["id"] for number in range(20)]
     keys = [editor.post("api-keys/", name=f"No. {number}").must_be(201).body["id"] for number in range(6)]
     known = {"id": notes, "key_id": keys}
-    assert conforms(demo, editor.headers(), *all_but(*OPEN, *ENDING), known=known) == 24
+    assert conforms(demo, editor.headers(), *all_but(*OPEN, *ENDING), known=known) == 25
     assert editor.get("me/").status == 200  # to the end
     # The answers were not refusals only.
     for operation in ("GET /api/notes/…/", "PATCH /api/notes/…/", "POST /api/notes/…/publish/", "GET /api/reports/"):
@@ -134,14 +134,14 @@ def test_who_ends_sessions_gets_what_is_documented(demo: Demo, callers: tuple[Ca
 
 
 def test_a_stranger_gets_what_is_documented(demo: Demo) -> None:
-    assert conforms(demo, {}, "--phases", "examples,fuzzing") == 40
+    assert conforms(demo, {}, "--phases", "examples,fuzzing") == 41
 
 
 def test_a_program_gets_what_is_documented(demo: Demo, callers: tuple[Caller, str]) -> None:
     _, key = callers
     assert conforms(demo, {"X-API-Key": key}, "--include-operation-id", "reports_list") == 1
     # Everywhere else keys are refused.
-    assert conforms(demo, {"X-API-Key": key}, "--phases", "fuzzing") == 40
+    assert conforms(demo, {"X-API-Key": key}, "--phases", "fuzzing") == 41
 
 
 def test_the_schema_that_is_served_is_the_committed_one(demo: Demo) -> None:

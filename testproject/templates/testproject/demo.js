@@ -364,11 +364,19 @@ async function startAgain() {
   askForPassword();
 }
 
+// For staff who have signed in as a user from the admin: on every page, so that nobody forgets whose account it is.
+function showBanner({email, impersonation}) {
+  byId("banner").hidden = !impersonation;
+  if (!impersonation) return;
+  byId("banner").textContent = `${impersonation.by.name} is signed in as ${email}, until ${time(impersonation.expires_at)}. ${impersonation.reason}`;
+}
+
 async function whoAmI() {
   const answer = await call("GET", "me/");
   showResponse(answer);
   if (!answer.ok) return refused(answer);
   showFacts(answer.body);
+  showBanner(answer.body);
   say(`You are ${answer.body.email}.`);
 }
 
@@ -449,6 +457,7 @@ async function start() {
   if (answer.ok) {
     await listSessions();
     showFacts(answer.body);
+    showBanner(answer.body);
     return isOpen && open.purpose === "email_change" ? askForCode(open) : show("account");
   }
   if (isOpen) return askForCode(open);
