@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import AdminTextInputWidget
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
@@ -42,13 +43,17 @@ class ImpersonationForm(_Form):
     """The own password is an attempt like any other: counted, then judged, and only when the rest is in order."""
 
     reason = forms.CharField(
-        label=_("Reason"), min_length=10, max_length=200, help_text=_("It is kept in the audit trail.")
+        label=_("Reason"),
+        min_length=10,
+        max_length=200,
+        help_text=_("It is kept in the audit trail."),
+        widget=AdminTextInputWidget(),
     )
     password = forms.CharField(
         label=_("Your own password"),
         max_length=MAX_PASSWORD_POINTS,
         strip=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password", "class": "vTextField"}),
     )
     request: ClassVar[HttpRequest]
 
@@ -100,9 +105,12 @@ class ImpersonationAdmin(SessionAdmin):
         return super().get_form(request, obj, change, **kwargs)
 
     @method_decorator(sensitive_post_parameters("password"))
-    def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        one_button = {"show_save_and_add_another": False, "show_save_and_continue": False}
         try:
-            return super().add_view(request, *args, **kwargs)
+            return super().add_view(request, form_url, {**one_button, **(extra_context or {})})
         except (
             SecureAuthError
         ) as refusal:  # a part is away, or the user was changed in this very moment: nothing is done
