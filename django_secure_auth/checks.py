@@ -30,6 +30,7 @@ from django_secure_auth.findings import error, info, warning
 from django_secure_auth.headers.checks import find_cors, find_hsts, find_other_sites, find_transport
 from django_secure_auth.headers.cross_site import reason_of
 from django_secure_auth.headers.policy import changes_of
+from django_secure_auth.kit import places
 from django_secure_auth.kit.keys import is_weak_secret
 from django_secure_auth.mail import uses_celery
 from django_secure_auth.ownership.policy import rule_of
@@ -281,9 +282,20 @@ def _find_production() -> Iterable[CheckMessage]:
         yield warning(
             7, "OTP_POLICY is 'never': a password alone signs in from any device.", "Use 'new_device' or 'always'."
         )
+    yield from _find_places()
 
 
 _NAMED_AT_MOST = 5
+
+
+def _find_places() -> Iterable[CheckMessage]:
+    complaint = places.complaint_about(conf.GEOIP_FILE) if conf.GEOIP_FILE is not None else None
+    if complaint is not None:
+        yield warning(
+            84,
+            f"GEOIP_FILE cannot be read, and mails and lists show no places: {complaint}.",
+            "Bring a file in MaxMind's format, and the extra `places`; or remove GEOIP_FILE.",
+        )
 
 
 def _find_open_routes() -> Iterable[CheckMessage]:

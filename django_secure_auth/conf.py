@@ -551,6 +551,11 @@ class Conf:
         text="Your page behind `BASE_URL` that takes the new password and sends it to `password/reset/confirm/`. "
         "Behind a `#` the token reaches no server's log and no Referer.",
     )
+    GEOIP_FILE = Setting[str | None](
+        None,
+        judge=_a_text_or_none,
+        text="Path of a GeoIP file (MaxMind's format, City or Country): mails and lists then name places.",
+    )
     BREACHED_PASSWORDS_FILE = Setting[str | None](
         None,
         judge=_a_text_or_none,

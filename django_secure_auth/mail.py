@@ -16,6 +16,7 @@ from django.utils import translation
 
 from django_secure_auth.conf import conf
 from django_secure_auth.exceptions import DeliveryUnavailable
+from django_secure_auth.kit import places
 
 logger = logging.getLogger("django_secure_auth")
 
@@ -80,3 +81,20 @@ def send_templated(template: str, *, to: str, context: Mapping[str, Any], langua
         )
         message.attach_alternative(render_to_string(f"django_secure_auth/mail/{template}.html", full), "text/html")
         message.send()
+
+
+# --- places ------------------------------------------------------------------------------------------
+
+
+def place_of(address: str | None, *, language: str = "") -> str:
+    """Return such as "Lyon, France" out of `GEOIP_FILE`, in a language or the active one; "" for what is not known."""
+    file = conf.GEOIP_FILE
+    if file is None:
+        return ""
+    return places.place_of(address, file=file, language=language or translation.get_language() or "en")
+
+
+def where(address: str | None, *, language: str = "") -> str:
+    """Return what a mail says of an address: it, and its place if that is known; "-" for none."""
+    place = place_of(address, language=language)
+    return f"{place} ({address})" if place else address or "-"

@@ -224,6 +224,7 @@ class SessionRow(Session):
     last_seen_at = serializers.DateTimeField()
     device = serializers.CharField(allow_blank=True)
     ip_address = serializers.CharField(allow_null=True)
+    place = serializers.CharField(allow_null=True, help_text="Town and country, where a GeoIP file knows them.")
     impersonated = serializers.BooleanField(help_text="Opened by somebody of the staff in the user's name.")
     current = serializers.BooleanField()
 
@@ -273,6 +274,7 @@ class ActivityRow(StrictSerializer):
     session = serializers.CharField(allow_null=True)
     device = serializers.CharField(allow_null=True)
     ip_address = serializers.CharField(allow_null=True)
+    place = serializers.CharField(allow_null=True, help_text="Town and country, where a GeoIP file knows them.")
     by_somebody_else = serializers.BooleanField(help_text="An administrator, or a program of theirs.")
 
 
@@ -286,6 +288,7 @@ class DeviceRow(StrictSerializer):
     id = serializers.UUIDField()
     device = serializers.CharField()
     ip_address = serializers.CharField(allow_null=True)
+    place = serializers.CharField(allow_null=True, help_text="Town and country, where a GeoIP file knows them.")
     trusted = serializers.BooleanField(help_text="A code was approved there.")
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField()

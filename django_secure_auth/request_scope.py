@@ -25,6 +25,7 @@ from rest_framework.request import Request
 
 from django_secure_auth.conf import conf
 from django_secure_auth.kit.client_ip import client_ip
+from django_secure_auth.kit.user_agent import device_label
 
 logger = logging.getLogger("django_secure_auth")
 
@@ -74,23 +75,6 @@ class Scope:
     @cached_property
     def device_label(self) -> str:
         return device_label(self.user_agent)
-
-
-_BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
-_SYSTEMS = (
-    ("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"), ("Mac OS X", "macOS"),
-    ("CrOS", "ChromeOS"), ("Linux", "Linux"),
-)  # fmt: skip
-
-
-def device_label(user_agent: str) -> str:
-    """Return a coarse name such as "Firefox on Linux" for lists and mails, of words of ours.
-
-    A hint for people, never a proof.
-    """
-    browser = next((name for mark, name in _BROWSERS if mark in user_agent), "")
-    system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
-    return " on ".join(filter(None, (browser, system))) or "Unknown device"
 
 
 _current: ContextVar[Scope | None] = ContextVar("django_secure_auth_scope", default=None)

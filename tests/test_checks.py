@@ -38,6 +38,7 @@ from django_secure_auth.kit.keys import b64encode, new_secret_bytes
 from django_secure_auth.rbac.backends import RoleBackend
 from django_secure_auth.staff.admin import SecureAdminSite
 from tests.host_app.models import Note
+from tests.kit.test_places import LYON, geoip_file
 
 HEADERS = "django_secure_auth.headers.middleware.SecurityHeadersMiddleware"
 IDLE = "django_secure_auth.sessions.middleware.IdleTimeoutMiddleware"
@@ -431,3 +432,8 @@ def test_several_faults_are_told_together(good: Any) -> None:
     ids = [message.id for message in found(**changes)]
     expected = ["E005", "E010", "W010", "E012", "W005", "W007"]
     assert ids == [f"secure_auth.{one}" for one in expected]
+
+
+def test_w084_a_geoip_file_that_is_not_there(tmp_path: Path) -> None:
+    the_one(found(GEOIP_FILE=str(tmp_path / "nowhere.mmdb")), "W084")
+    assert found(GEOIP_FILE=geoip_file(tmp_path, {"192.0.2.0/24": LYON})) == []

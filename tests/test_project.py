@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 # What a user can install; the sets for developers have no minimum that anyone depends on.
-PUBLIC_EXTRAS = ("breached", "redis", "postgres", "mysql", "openapi", "cors", "fetch", "demo")
+PUBLIC_EXTRAS = ("breached", "devices", "places", "redis", "postgres", "mysql", "openapi", "cors", "fetch", "demo")
 
 
 def declared() -> dict[str, Requirement]:

@@ -184,6 +184,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "ACCOUNT_CLOSING_GRACE": ([timedelta(0), timedelta(days=90)], [timedelta(days=91), 5, None]),
     "ACCOUNT_CLOSER": ([str, None], ["tests.nowhere", 5, False]),
     "ACCOUNT_EXPORT": ([str, None], ["tests.nowhere", 5, False]),
+    "GEOIP_FILE": ([None, "city.mmdb"], ["", 5, True]),
     "BREACHED_PASSWORDS_FILE": ([None, "breached.bloom"], ["", 5, True]),
     "BREACHED_PASSWORDS_API": ([False, True], A_BOOL[1]),
     "BREACHED_AT_SIGN_IN": ([False, True], A_BOOL[1]),

@@ -220,7 +220,7 @@ def letter(name: str, language: str) -> tuple[str, str, str]:
     context: dict[str, Any] = {
         "code": "123456", "minutes": 5, "hours": 72, "link": "https://shop.example.org/l#t", "is_sign_in": True,
         "asked": Asked, "challenge": Asked, "at": timezone.now(), "purpose": PURPOSES["login"],
-        "what": KINDS["password_changed"],
+        "what": KINDS["password_changed"], "place": Asked.ip_address,
     }  # fmt: skip
     mail.outbox.clear()
     send_templated(name, to="ana@example.com", context=context, language=to_language(language))

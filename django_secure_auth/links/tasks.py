@@ -13,7 +13,7 @@ from django_secure_auth.conf import conf
 from django_secure_auth.links.models import MailedLink
 from django_secure_auth.links.policy import token_of, url_of
 from django_secure_auth.links.services import tell_undelivered
-from django_secure_auth.mail import send_templated
+from django_secure_auth.mail import send_templated, where
 
 logger = logging.getLogger("django_secure_auth")
 MAX_RETRIES = 6
@@ -30,7 +30,12 @@ def mail_link(
         send_templated(
             template,
             to=to,
-            context={"link": url_of(link, path, token=token) if conf.BASE_URL else "", "asked": link, **context},
+            context={
+                "link": url_of(link, path, token=token) if conf.BASE_URL else "",
+                "asked": link,
+                "place": where(link.ip_address, language=link.language),
+                **context,
+            },
             language=link.language or None,
         )
     except Exception as error:

@@ -11,8 +11,10 @@ from django_secure_auth.accounts.serializers import profile_fields, rfc3339, ses
 from django_secure_auth.apikeys.models import APIKey
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.exceptions import SessionRevoked
+from django_secure_auth.kit.user_agent import device_label
+from django_secure_auth.mail import place_of
 from django_secure_auth.otp.models import TrustedDevice
-from django_secure_auth.request_scope import Credentials, device_label
+from django_secure_auth.request_scope import Credentials
 from django_secure_auth.sessions.models import Session
 
 
@@ -46,6 +48,7 @@ def session_row(session: Session, *, current: bool) -> dict[str, Any]:
         "last_seen_at": rfc3339(session.last_seen_at),
         "device": session.device_label,
         "ip_address": session.ip_address,
+        "place": place_of(session.ip_address) or None,
         "impersonated": session.impersonator_id is not None,
         "current": current,
     }
@@ -56,6 +59,7 @@ def device_row(device: TrustedDevice, *, current: bool) -> dict[str, Any]:
         "id": str(device.pk),
         "device": device.label,
         "ip_address": device.ip_address,
+        "place": place_of(device.ip_address) or None,
         "trusted": device.is_approved,
         "created_at": rfc3339(device.created_at),
         "expires_at": rfc3339(device.expires_at),
@@ -72,6 +76,7 @@ def activity_row(event: SecurityEvent) -> dict[str, Any]:
         "session": event.session_id or None,
         "device": device_label(event.user_agent) if event.user_agent else None,
         "ip_address": event.ip_address or None,
+        "place": place_of(event.ip_address) or None,
         "by_somebody_else": event.actor_id not in ("", event.user_id),
     }
 

@@ -14,7 +14,7 @@ from django_secure_auth import signals
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.conf import conf
-from django_secure_auth.mail import send_templated
+from django_secure_auth.mail import send_templated, where
 from django_secure_auth.otp.models import OTPChallenge
 from django_secure_auth.otp.policy import code_of
 from django_secure_auth.passwords.services import find_account
@@ -74,6 +74,7 @@ def send_code(self: Task[Any, Any], challenge_id: str) -> None:
             context={
                 **({} if is_taken else {"code": code}),
                 "challenge": challenge,
+                "place": where(challenge.ip_address, language=challenge.language),
                 "purpose": PURPOSES.get(challenge.purpose, challenge.purpose),
                 "minutes": _minutes(conf.OTP_TTL),
                 "is_sign_in": challenge.purpose in _SIGN_INS,

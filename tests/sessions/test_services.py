@@ -10,7 +10,6 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from django_secure_auth.request_scope import device_label
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import (
     alive,
@@ -35,23 +34,6 @@ def request_(rf: Any) -> Any:
 @pytest.fixture
 def session(request_: Any) -> Session:
     return open_session(make_user(), request=request_, amr=["pwd"])
-
-
-@pytest.mark.parametrize(
-    ("agent", "label"),
-    [
-        ("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/120.0 Safari/537.36 Edg/120.0", "Edge on Windows"),
-        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) Version/17 Safari/605.1.15", "Safari on macOS"),
-        ("Mozilla/5.0 (Linux; Android 14) Chrome/120.0 Mobile Safari/537.36", "Chrome on Android"),
-        ("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "Firefox on Linux"),
-        ("Mozilla/5.0 (X11; Linux x86_64) Chrome/120 Safari/537 OPR/106", "Opera on Linux"),
-        ("curl/8.1 (Linux)", "Linux"),
-        ("Firefox/1", "Firefox"),
-        ("", "Unknown device"),
-    ],
-)
-def test_a_device_has_a_name_for_people(agent: str, label: str) -> None:
-    assert device_label(agent) == label
 
 
 def test_each_session_is_ended_once(session: Session) -> None:

@@ -12,6 +12,7 @@ from django.contrib.auth import get_user_model
 from django.core import mail
 from django.core.management import call_command
 from django.urls import reverse
+from django.utils import translation
 
 from django_secure_auth.apikeys.models import APIKey
 from django_secure_auth.apikeys.services import create_key
@@ -34,6 +35,7 @@ from tests.browser import (
     named,
     wrong_code,
 )
+from tests.kit.test_places import LYON, geoip_file
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Configure = Callable[..., None]
@@ -140,6 +142,29 @@ def test_a_role_that_the_admin_grants_is_told(ana: Any) -> None:
     until = {"expires_at_0": "", "expires_at_1": ""}
     assert root.form(reverse("admin:django_secure_auth_roleassignment_add"), {**given, **until}).status_code == 302
     assert notices()[-1] == "You were given the role “editor”."
+
+
+# --- where it was ------------------------------------------------------------------------------------
+
+
+def test_a_mail_and_the_lists_name_the_place(browser: Browser, ana: Any, configure: Configure, tmp_path: Path) -> None:
+    configure(BASE_URL="https://app.example", GEOIP_FILE=geoip_file(tmp_path, {"192.0.2.0/24": LYON}))
+    browser.login()
+    for part in (str(mail.outbox[-1].body), str(mail.outbox[-1].alternatives[0][0])):
+        assert "Place: Lyon, France (192.0.2.1)" in part
+    browser.approve()
+    for name in ("session-list", "device-list", "activity"):
+        assert {row["place"] for row in browser.get(name).json()["results"]} == {"Lyon, France"}, name
+    with translation.override("de"):
+        tell("api_key_created", ana, request=browser.get("me").wsgi_request, name="<b>")
+    assert "Lyon, Frankreich (192.0.2.1)" in str(mail.outbox[-1].body)
+
+
+def test_a_geoip_file_that_is_not_there_stops_nothing(browser: Browser, ana: Any, configure: Configure) -> None:
+    configure(BASE_URL="https://app.example", GEOIP_FILE="/nowhere/city.mmdb")
+    browser.sign_in()
+    assert "Place: 192.0.2.1\n" in str(mail.outbox[-1].body)
+    assert browser.get("session-list").json()["results"][0]["place"] is None
 
 
 # --- what our endpoints do ---------------------------------------------------------------------------
