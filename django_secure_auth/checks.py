@@ -6,9 +6,11 @@ Errors (`E`) stop `check`, `migrate` and `runserver`; warnings (`W`) of a produc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 from difflib import get_close_matches
 from typing import Any
 
+import django
 from celery import current_app
 from django.apps import apps
 from django.conf import settings as django_settings
@@ -20,6 +22,7 @@ from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.utils import timezone
 from django.utils.encoding import force_bytes
 from django.utils.module_loading import import_string
 
@@ -283,9 +286,24 @@ def _find_production() -> Iterable[CheckMessage]:
             7, "OTP_POLICY is 'never': a password alone signs in from any device.", "Use 'new_device' or 'always'."
         )
     yield from _find_places()
+    yield from _find_old_django(timezone.localdate())
 
 
 _NAMED_AT_MOST = 5
+
+
+# Source: djangoproject.com/download, "Supported Versions": the end of extended support. Revised with each series.
+_END_OF_SUPPORT = {(5, 2): date(2028, 4, 30), (6, 0): date(2027, 4, 30), (6, 1): date(2027, 12, 31)}
+
+
+def _find_old_django(today: date) -> Iterable[CheckMessage]:
+    until = _END_OF_SUPPORT.get(django.VERSION[:2])
+    if until is not None and today > until:
+        yield warning(
+            85,
+            f"Django {django.get_version()} has had no security fixes since {until}.",
+            "Move to a series that is supported.",
+        )
 
 
 def _find_places() -> Iterable[CheckMessage]:

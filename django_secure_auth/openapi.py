@@ -181,7 +181,8 @@ class _Texts(OpenApiSerializerFieldExtension):
     target_class = TextListField
 
     def map_serializer_field(self, auto_schema: spectacular.AutoSchema, direction: Any) -> Schema:
-        return {"type": "array", "items": {"type": "string"}, "maxItems": key_policy.MAX_ENTRIES}
+        entry = {"type": "string", "maxLength": key_policy.MAX_ENTRY}
+        return {"type": "array", "items": entry, "maxItems": key_policy.MAX_ENTRIES}
 
 
 class _Ordering(OpenApiFilterExtension):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 from celery import current_app
 from django.apps import apps
@@ -437,3 +439,14 @@ def test_several_faults_are_told_together(good: Any) -> None:
 def test_w084_a_geoip_file_that_is_not_there(tmp_path: Path) -> None:
     the_one(found(GEOIP_FILE=str(tmp_path / "nowhere.mmdb")), "W084")
     assert found(GEOIP_FILE=geoip_file(tmp_path, {"192.0.2.0/24": LYON})) == []
+
+
+@pytest.mark.control("ASVS-15.2.1")
+def test_w085_a_series_of_django_that_is_not_supported_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    series = django.VERSION[:2]
+    monkeypatch.setitem(checks._END_OF_SUPPORT, series, date(2026, 1, 1))
+    assert "2026-01-01" in the_one(found(), "W085").msg
+    monkeypatch.setitem(checks._END_OF_SUPPORT, series, date(2999, 1, 1))
+    assert found() == []
+    monkeypatch.delitem(checks._END_OF_SUPPORT, series)  # a newer one, of which this release knows nothing
+    assert found() == []

@@ -374,6 +374,7 @@ def test_any_bytes_may_be_sent_to_the_admins_door(
 # --- every method, and size
 
 
+@pytest.mark.control("ASVS-2.2.2", "ASVS-4.1.1")
 @pytest.mark.parametrize("name", ENDPOINTS)
 @pytest.mark.parametrize("method", METHODS[:8])
 def test_each_method_of_each_endpoint_has_a_documented_answer(limits_off: None, name: str, method: str) -> None:

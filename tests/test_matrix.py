@@ -331,6 +331,7 @@ def ask(key: Key, browser: Any, world: World) -> int:
     return int(browser.request(key[0], path, BODIES.get(key)).status_code)
 
 
+@pytest.mark.control("ASVS-8.1.1")
 def test_every_endpoint_has_a_row() -> None:
     """A new URL does not get by without saying who may call it."""
     assert [key for key in ENDPOINTS if expected_of(key) is None] == []
@@ -363,6 +364,7 @@ def test_a_caller_meets_what_the_families_meet(caller: str, world: World) -> Non
     assert met == {key: (expected_of(key) or {})[caller] for key in keys}
 
 
+@pytest.mark.control("ASVS-8.2.1")
 @pytest.mark.parametrize("key", ENDPOINTS, ids=" ".join)
 def test_the_walk_and_the_matrix_say_the_same(key: Key) -> None:
     """What the walk calls closed is closed to strangers, and what it calls open is open, or asks for its own proof."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -113,6 +114,34 @@ def test_what_is_written_for_readers_of_the_code_is_not_in_the_schema() -> None:
     assert "description" not in schemas["SecureAuthAPIKeyRequest"]
     assert "description" not in schemas["SecureAuthSignedIn"]  # inherited
     assert "kty" in schemas["SecureAuthPublicKey"]["description"]
+
+
+def _texts(part: dict[str, Any], made: dict[str, Any], place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every text that a body may hold, with its place."""
+    if "$ref" in part:
+        part = made["components"]["schemas"][part["$ref"].rpartition("/")[2]]
+    if part.get("type") == "string":
+        yield place, part
+    for name, member in part.get("properties", {}).items():
+        yield from _texts(member, made, f"{place}.{name}")
+    for one in (part.get("items"), *part.get("oneOf", ()), *part.get("anyOf", ())):
+        if one:
+            yield from _texts(one, made, f"{place}[]")
+
+
+@pytest.mark.control("ASVS-2.1.1")
+def test_every_text_that_we_take_has_its_length_or_form_in_the_schema() -> None:
+    made = schema()
+    bodies = [
+        (f"{method} {where}", kind["schema"])
+        for where, methods in made["paths"].items()
+        for method, operation in methods.items()
+        for kind in operation.get("requestBody", {}).get("content", {}).values()
+    ]
+    texts = [(where + place, text) for where, body in bodies for place, text in _texts(body, made)]
+    assert len(texts) > 20
+    bounds = {"maxLength", "pattern", "enum", "format", "const"}
+    assert [place for place, text in texts if not bounds & text.keys()] == []
 
 
 @pytest.mark.parametrize(

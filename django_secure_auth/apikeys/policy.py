@@ -21,6 +21,8 @@ MAX_LIFETIME = timedelta(days=366)
 """One year, also one with a leap day: a key that nobody has to renew is one that nobody remembers (ASVS 13.2.1)."""
 MAX_NAME = 100
 MAX_ENTRIES = 50
+MAX_ENTRY = 100
+"""Characters of a scope or a network: longer than any of either."""
 """Scopes, and networks: they are read with every request."""
 
 

@@ -32,13 +32,18 @@ class MomentField(serializers.Field[datetime, Any, Any, Any]):
 
 
 class TextListField(serializers.Field[list[str], Any, Any, Any]):
-    """A JSON list of strings."""
+    """A JSON list of strings, of at most `policy.MAX_ENTRY` characters each."""
 
-    default_error_messages = {"invalid": "Must be a list of strings."}
+    default_error_messages = {
+        "invalid": "Must be a list of strings.",
+        "max_length": f"No entry has more than {policy.MAX_ENTRY} characters.",
+    }
 
     def to_internal_value(self, data: Any) -> list[str]:
         if not isinstance(data, list) or not all(isinstance(entry, str) for entry in data):
             self.fail("invalid")
+        if any(len(entry) > policy.MAX_ENTRY for entry in data):
+            self.fail("max_length")
         return data
 
 

@@ -25,7 +25,7 @@ EXPIRES = datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2)))
 FIELDS: dict[str, Any] = {"contact": "mailto:security@example.com", "expires": EXPIRES}
 
 
-@pytest.mark.control("RFC9116-2.5.3", "RFC9116-2.5.5", "RFC9116-3")
+@pytest.mark.control("ASVS-4.1.1", "RFC9116-2.5.3", "RFC9116-2.5.5", "RFC9116-3")
 def test_security_txt_is_as_the_standard_writes_it(settings: Any) -> None:
     settings.DJANGO_SECURE_AUTH = {
         "SECURITY_TXT": {

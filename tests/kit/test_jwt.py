@@ -852,6 +852,7 @@ def test_any_signed_bytes_are_refused_and_nothing_else(header: bytes, claims: by
     refused(forge(claims=claims))
 
 
+@pytest.mark.control("ASVS-9.1.1")
 @pytest.mark.parametrize("jwk", [OCT_JWK, RFC8037_JWK, RFC7515_A3_JWK])
 @given(data=st.data())
 @quiet

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -35,7 +37,7 @@ from django_secure_auth.request_scope import Credentials, scope_of
 from django_secure_auth.sessions.models import Session
 from django_secure_auth.testing import sign_in
 from django_secure_auth.tokens.authentication import JWTCookieAuthentication
-from tests.browser import make_user, named
+from tests.browser import Browser, make_user, named, url
 from tests.rbac.conftest import permission
 from tests.urls import urlpatterns as suite
 
@@ -506,3 +508,23 @@ def test_a_pass_leaves_no_note() -> None:
     assert scope_of(request).refusal is not None
     assert A.has_permission(request, None)
     assert scope_of(request).refusal is None
+
+
+@pytest.mark.control("ASVS-8.3.1")
+@pytest.mark.django_db(transaction=True)
+def test_roles_that_a_client_claims_have_no_effect(browser: Browser) -> None:
+    """In the body, a header, a cookie, the query, or a token that it has signed itself."""
+    user = make_user()
+    browser.sign_in()
+    browser.client.cookies["roles"] = "admin"
+    claims = {"roles": ["admin"], "is_staff": True, "is_superuser": True, "permissions": ["*"]}
+    headers = {"X-Roles": "admin", "X-User": "root", "Remote-User": "root", "X-Forwarded-User": "root"}
+    assert browser.patch("me", claims, headers=headers).status_code == 400
+    assert browser.request("GET", url("me") + "?roles=admin", headers=headers).json()["roles"] == []
+    fresh = type(user)._default_manager.get(pk=user.pk)
+    assert not getattr(fresh, "is_staff", False)
+    header, payload, _ = browser.value("access").split(".")
+    read = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    made = urlsafe_b64encode(json.dumps({**read, **claims}).encode()).decode().rstrip("=")
+    browser.put("access", f"{header}.{made}.{'A' * 43}")
+    assert browser.me().status_code == 401

@@ -287,6 +287,7 @@ def test_the_test_clients_empty_post_is_nothing(rf: RequestFactory) -> None:
     assert dict(request.data) == {}
 
 
+@pytest.mark.control("ASVS-3.5.2")
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", "application/jsonp"])
 @pytest.mark.django_db
 def test_other_types_never_reach_an_endpoint(content_type: str) -> None:
