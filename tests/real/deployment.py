@@ -252,6 +252,16 @@ class Deployment:
     def workers(self) -> list[Program]:
         return [program for program in self.programs if program.name.startswith("worker") and program.is_running]
 
+    def manage(self, *arguments: str) -> str:
+        """Run a management command in this deployment, and return what it prints."""
+        command = [sys.executable, "-m", "django", *arguments]
+        env = {**self.env, "PYTHONPATH": str(reachable.ROOT)}
+        done = subprocess.run(
+            command, cwd=self.folder, env=env, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def have_worker(self) -> None:
         """Make sure that one worker runs."""
         if not self.workers:
@@ -291,6 +301,15 @@ class Deployment:
         answer = visitor.approve(self.post.wait_for(user.email, count=sent + 1)[-1].code)
         assert answer.status == 200, answer
         return visitor
+
+    def enter_admin(self) -> tuple[Visitor, User]:
+        """Somebody of the staff, signed in to the admin."""
+        boss = self.make_user("boss", is_staff=True)
+        admin = self.visitor().arrive()
+        admin.send("POST", "/admin/login/", form={"username": boss.email, "password": boss.password})
+        (letter,) = self.post.wait_for(boss.email)
+        assert admin.send("POST", "/admin/login/", form={"otp_code": letter.code}).status == 302
+        return admin, boss
 
     # --- what is behind
 

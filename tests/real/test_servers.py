@@ -116,11 +116,7 @@ def test_an_ended_session_is_refused_by_every_process_at_once(servers: Callable[
 
 def change_in_admin(site: Deployment, user_id: int, what: str) -> None:
     """Somebody of the staff changes the account, by hand."""
-    boss = site.make_user("boss", is_staff=True)
-    admin = site.visitor().arrive()
-    admin.send("POST", "/admin/login/", form={"username": boss.email, "password": boss.password})
-    (letter,) = site.post.wait_for(boss.email)
-    assert admin.send("POST", "/admin/login/", form={"otp_code": letter.code}).status == 302
+    admin, _ = site.enter_admin()
     if what == "password":
         secret = "another correct horse staple"
         path, form = f"/admin/auth/user/{user_id}/password/", {"password1": secret, "password2": secret}
