@@ -33,7 +33,7 @@ def test_it_shows_what_happened_newest_first_and_nothing_of_others(browser: Brow
     assert rows[0]["by_somebody_else"] is True
     assert rows[1] == {
         "at": rows[1]["at"], "event": "authn_login_success", "message": "Signed in", "session": str(opened.pk),
-        "device": "Firefox on Linux", "ip_address": "192.0.2.1", "by_somebody_else": False,
+        "device": "Firefox on Linux", "ip_address": "192.0.2.1", "place": None, "by_somebody_else": False,
     }  # fmt: skip
     assert [row["ip_address"] for row in rows if row["event"] == "authn_login_fail"] == ["203.0.113.7"]
 

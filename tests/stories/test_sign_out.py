@@ -148,15 +148,16 @@ def test_a_foreign_credential_does_not_fall_back_to_the_cookie_at_sign_out(
 
 @pytest.mark.control("ASVS-7.5.2")
 def test_the_list_shows_living_sessions_and_marks_the_present_one(signed_in: Browser) -> None:
-    phone = Browser(address="198.51.100.7", user_agent="Mozilla/5.0 (iPhone; CPU iPhone OS 17) Safari/605")
-    phone.sign_in()
+    edge = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/120.0.0.0 Safari/537.36 Edg/120.0"
+    laptop = Browser(address="198.51.100.7", user_agent=edge)
+    laptop.sign_in()
     gone = Browser()
     gone.sign_in()
     gone.logout()
     body = signed_in.get("session-list").json()
     assert body.keys() == {"results", "next", "previous"}
     assert [(row["device"], row["ip_address"], row["current"]) for row in body["results"]] == [
-        ("Safari on iPhone", "198.51.100.7", False),
+        ("Edge on Windows", "198.51.100.7", False),
         ("Firefox on Linux", "192.0.2.1", True),
     ]
     assert "last_seen_at" in body["results"][0]
