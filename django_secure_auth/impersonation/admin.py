@@ -111,9 +111,8 @@ class ImpersonationAdmin(SessionAdmin):
         one_button = {"show_save_and_add_another": False, "show_save_and_continue": False}
         try:
             return super().add_view(request, form_url, {**one_button, **(extra_context or {})})
-        except (
-            SecureAuthError
-        ) as refusal:  # a part is away, or the user was changed in this very moment: nothing is done
+        except SecureAuthError as refusal:
+            # A part is away, or the user was changed in this very moment: nothing is done.
             self.message_user(request, _(str(refusal.detail)), messages.ERROR)
             return HttpResponseRedirect(request.path)
 

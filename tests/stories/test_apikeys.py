@@ -158,6 +158,8 @@ def test_a_key_has_what_it_was_given(signed_in: Browser, configure: Configure) -
         ({"name": "ci", "allowed_networks": ["192.0.2.1/24"]}, "allowed_networks"),
         ({"name": "ci", "allowed_networks": ["0.0.0.0/0"]}, "allowed_networks"),
         ({"name": "ci", "allowed_networks": [True]}, "allowed_networks"),
+        ({"name": "ci", "allowed_networks": ["1" * 101]}, "allowed_networks"),
+        ({"name": "ci", "scopes": ["s" * 101]}, "scopes"),
         ({"name": "ci", "user": 1}, "user"),
         ({"name": "ci", "digest": "x"}, "digest"),
         ({"name": "ci", "public_id": "x"}, "public_id"),

@@ -71,6 +71,7 @@ def test_a_bulk_update_of_users_holds_at_the_next_request(browser: Browser, valu
     assert is_signed_in(browser)
     get_user_model()._default_manager.update(**values)
     assert code_of(browser.me()) == "session_revoked"
+    assert code_of(browser.refresh()) == "session_revoked"
 
 
 def test_a_password_hashed_anew_by_a_shell_ends_access(browser: Browser) -> None:
