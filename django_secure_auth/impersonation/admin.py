@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminTextInputWidget
 from django.contrib.auth import get_user_model
+from django.contrib.auth.signals import user_logged_out
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
@@ -27,11 +30,13 @@ from django_secure_auth.mail import address_of
 from django_secure_auth.passwords.services import prove_password, reserve_attempt
 from django_secure_auth.sessions.admin import SessionAdmin
 from django_secure_auth.sessions.models import Session
-from django_secure_auth.sessions.services import may_impersonate
+from django_secure_auth.sessions.services import end_all_of_impersonator, may_impersonate
 from django_secure_auth.staff.admin import has_approved
 from django_secure_auth.strict.fields import MAX_PASSWORD_POINTS
 from django_secure_auth.tokens import cookies
 from django_secure_auth.tokens.services import issue
+
+logger = logging.getLogger("django_secure_auth")
 
 if TYPE_CHECKING:  # generic in the stubs only
     _Form = forms.ModelForm[Impersonation]
@@ -79,6 +84,17 @@ class ImpersonationForm(_Form):
         attempt = reserve_attempt(self.request, identifier, device=self.request.session.session_key)
         password = self.cleaned_data["password"]
         prove_password(self.request, found, password, attempt, refused=events.IMPERSONATION_FAIL)
+
+
+@receiver(user_logged_out, dispatch_uid="secure_auth.impersonation")
+def end_with_the_admins_session(request: HttpRequest | None, user: Any, **_: object) -> None:
+    """Whoever signs out of the admin has signed out as everybody else, too."""
+    if user is None or request is None or not has_approved(request):
+        return
+    try:
+        end_all_of_impersonator(user, reason="sign_out")
+    except SecureAuthError:  # the state cache is away; signing out is not refused for that
+        logger.exception("Impersonations go on after a sign-out from the admin, until their time is over.")
 
 
 @admin.register(Impersonation)

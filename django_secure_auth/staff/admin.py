@@ -81,7 +81,8 @@ def _backend_of(user: Any) -> str:
 
 def has_approved(request: HttpRequest) -> bool:
     """Tell whether whoever is signed in to the admin has approved a mailed code there."""
-    return bool(request.session.get(_APPROVED))
+    session = getattr(request, "session", None)
+    return bool(session is not None and session.get(_APPROVED))
 
 
 class SecureAdminSite(AdminSite):

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.contrib.auth.signals import user_logged_out
 from django.core import mail
+from django.test import RequestFactory
 from django.urls import reverse
 from django.utils import timezone
 from rest_framework.permissions import IsAuthenticated
@@ -20,7 +22,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from django_secure_auth.audit.models import SecurityEvent
-from django_secure_auth.exceptions import PolicyRejected
+from django_secure_auth.exceptions import PolicyRejected, StateUnavailable
 from django_secure_auth.impersonation.models import Impersonation
 from django_secure_auth.impersonation.services import impersonate
 from django_secure_auth.lifecycle.models import AccountClosing
@@ -289,8 +291,6 @@ def test_a_state_cache_that_is_away_leaves_nothing_done(
     session = Session.objects.get()
 
     def fail(*_: object) -> None:
-        from django_secure_auth.exceptions import StateUnavailable  # noqa: PLC0415  # of this one test
-
         raise StateUnavailable
 
     monkeypatch.setattr("django_secure_auth.sessions.services.bury", fail)
@@ -343,6 +343,35 @@ def test_it_ends_at_once_when_staff_or_user_change(
     begin()
     change_user(user, is_active=False)
     assert code_of(browser.me()) == "session_revoked"
+
+
+def test_who_signs_out_of_the_admin_has_signed_out_as_everybody_else(
+    staff: Browser, root: Any, ana: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter(staff, ana)
+    elsewhere = staff.copy("access", "refresh")
+    assert staff.form(reverse("admin:logout"), {}).status_code == 200
+    assert code_of(elsewhere.me()) == "session_revoked"
+    ended = named("authn_token_revoked")[-1]
+    assert (ended.user_id, ended.actor_id, ended.details["reason"]) == (str(ana.pk), str(root.pk), "sign_out")
+    again = admin_browser(user=root)
+    enter(again, ana)
+
+    def away(*_: object) -> None:
+        raise StateUnavailable
+
+    monkeypatch.setattr("django_secure_auth.sessions.services.bury", away)
+    assert again.form(reverse("admin:logout"), {}).status_code == 200, "which is never refused"
+    assert again.page(reverse("admin:index")).status_code == 302
+
+
+def test_another_sign_out_ends_no_impersonation(staff: Browser, root: Any, ana: Any) -> None:
+    """Of a session of Django's that has approved no code, and by code that holds no request."""
+    enter(staff, ana)
+    user_logged_out.send(sender=type(root), request=None, user=root)
+    user_logged_out.send(sender=type(root), request=RequestFactory().get("/"), user=root)
+    user_logged_out.send(sender=type(root), request=None, user=None)
+    assert is_signed_in(staff)
 
 
 def test_a_row_that_is_deleted_is_over_at_once(staff: Browser, ana: Any, configure: Configure) -> None:
