@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -160,12 +160,14 @@ def _finding(message: CheckMessage) -> Finding:
     return Finding(check_id, message.level, group, text, str(message.hint or ""), controls, page, _waiver(message))
 
 
-def examine() -> list[Finding]:
+def examine(databases: Sequence[str] = ()) -> list[Finding]:
     """Return what `check --deploy` says about the live settings, group by group, worst first. Nothing is called.
+
+    With aliases of databases their tables are looked at as well, such as for accounts whose addresses are twins (W082).
 
     What is silenced, or answered by one of our settings, is there as well, with the reason in `waived`.
     """
-    return _sorted(map(_finding, run_checks(include_deployment_checks=True)))
+    return _sorted(map(_finding, run_checks(include_deployment_checks=True, databases=databases or None)))
 
 
 def _sorted(found: Iterable[Finding]) -> list[Finding]:

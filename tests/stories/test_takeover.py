@@ -9,6 +9,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import PBKDF2PasswordHasher, identify_hasher
 from django.core.checks import run_checks
 
+from django_secure_auth.doctor.services import examine
 from django_secure_auth.passwords import presets
 from django_secure_auth.passwords.checks import check_twins
 from django_secure_auth.passwords.fields import CanonicalEmailField
@@ -73,3 +74,7 @@ def test_twins_sign_in_by_their_exact_spelling_and_are_named(old_users: Any) -> 
     assert all(str(user.pk) in found.msg for user in twins)
     assert "ana@example.com" not in found.msg
     assert "secure_auth.W082" in {one.id for one in run_checks(databases=["default"])}
+    # The doctor names them too, when it may look.
+    told = [one.message for one in examine(["default"]) if one.id == "secure_auth.W082"]
+    assert told == [found.msg]
+    assert "secure_auth.W082" not in {one.id for one in examine()}

@@ -15,6 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.management.color import no_style
+from django.db import connections
 
 from django_secure_auth import __version__
 from django_secure_auth.doctor.policy import GROUPS
@@ -147,7 +148,8 @@ def _at_or_above(found: Iterable[Finding], level: str) -> list[Finding]:
 class Command(BaseCommand):
     help = (
         "Judge the live settings by the production checklist: all that `check --deploy` says, in groups, with the "
-        "controls that each finding is about. Nothing is called, no table is read, no secret is shown."
+        "controls that each finding is about. Nothing is called, no secret is shown, and no table is read without "
+        "--database."
     )
     requires_system_checks = []  # it runs them itself, and an error is what it is to report
 
@@ -166,12 +168,20 @@ class Command(BaseCommand):
             help="also ask pip-audit, if it is installed, for known vulnerabilities; needs the network",
         )
 
+        parser.add_argument(
+            "--database",
+            action="append",
+            choices=tuple(connections),
+            dest="databases",
+            help="also look at the tables of this database, as for accounts whose addresses differ in case only",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         if options["list"]:
             self.stdout.write(_list_as_json() if options["format"] == "json" else _list_as_text())
             return
         asked, vulnerable = audit() if options["audit"] else (Audit("not asked"), [])
-        found = [*examine(), *vulnerable]
+        found = [*examine(options["databases"] or ()), *vulnerable]
         in_colour = options["force_color"] or (self.stdout.isatty() and not options["no_color"])
         style = self.style if in_colour else no_style()
         machine = _MACHINES.get(options["format"])
