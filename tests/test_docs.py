@@ -23,8 +23,9 @@ from rest_framework.permissions import BasePermission
 import django_secure_auth
 from django_secure_auth import exceptions, kit, models, signals, strict, tasks, testing, urls
 from django_secure_auth.audit.events import registered
-from django_secure_auth.conf import DEFAULT_RATE_LIMITS, Conf, declared
+from django_secure_auth.conf import DEFAULT_RATE_LIMITS, DEFAULT_WHEN_AWAY, Conf, declared
 from django_secure_auth.kit.apikeys import api_key_pattern
+from django_secure_auth.routes import Route, routes
 from django_secure_auth.strict import fields, parsers, serializers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -231,6 +232,71 @@ def test_methods_are_documented_and_documented_methods_exist() -> None:
         if hasattr(getattr(one.callback, "view_class", None), method)
     }
     assert documented == ours
+
+
+def in_words(route: Route) -> str:
+    """Who may call a route, as the table of endpoints says it."""
+    said = {"recently signed in": "signed in, recent", "the user in person": "signed in"}
+    if route.who in said:
+        return said[route.who]
+    holders = ("challenge", "refresh", "mailed link")
+    held = [one for one in holders if f"the holder of a {one}" in route.reason]
+    return f"holder of {held[0]}" if held else route.who
+
+
+@pytest.mark.control("ASVS-8.1.1")
+def test_who_may_call_an_endpoint_is_documented_as_it_is() -> None:
+    table = section(read("accounts.md"), "Endpoints")
+    documented = {}
+    for row in rows(table):
+        if "`" in row[0]:
+            who = re.sub(r"^holder of (?:the |a )?(challenge|refresh|mailed link).*", r"holder of \1", row[2])
+            who = re.sub(r"[,;] (?!recent).*", "", who)
+            documented[row[1].strip("`"), row[0].split()[0]] = (who, row[3] == "yes")
+    ours = {
+        (one.name, method): (in_words(one), method != "GET" and one.csrf in {"enforced", "by authentication"})
+        for one in routes("django_secure_auth.urls")
+        for method in one.methods
+    }
+    assert documented == ours
+
+
+@pytest.mark.control("ASVS-8.1.1")
+def test_the_rules_of_rows_and_of_roles_have_pages() -> None:
+    """Whose rows are whose, what a role carries, and what a key may do."""
+    for page, names in {
+        "ownership.md": {"secure_auth_owner", "IsOwner", "OwnedQuerySet", "OwnedViewMixin"},
+        "rbac.md": {"HasRole", "HasAnyRole", "HasPermission", "RecentlyAuthenticated"},
+        "apikeys.md": {"HasScope", "API_KEY_SCOPES"},
+    }.items():
+        assert names <= set(re.findall(r"\w+", read(page))), page
+
+
+@pytest.mark.control("ASVS-6.1.1", "ASVS-2.1.3")
+def test_each_limit_is_documented_with_its_default_and_what_it_does_without_its_cache() -> None:
+    documented = {
+        row["limit"].strip("`"): (row["default"].strip("`"), row["when the cache is away"])
+        for row in documented_table(section(read("ratelimit.md"), "How it works"), "limit")
+    }
+    words = {"closed": "503", "open": "let pass"}
+    assert documented == {name: (rate, words[DEFAULT_WHEN_AWAY[name]]) for name, rate in DEFAULT_RATE_LIMITS.items()}
+
+
+@pytest.mark.control("ASVS-6.1.1")
+def test_what_holds_against_guessing_is_on_one_page_with_every_setting_that_moves_it() -> None:
+    page = read("ratelimit.md")
+    shown = {
+        row["setting"].strip("`"): row["default"].strip("`")
+        for row in documented_table(section(page, "Against guessing, all together"), "setting")
+    }
+    generated = {row[0].strip("`"): row[2].strip("`") for row in rows(read("settings.md")) if len(row) > 2}
+    wanted = r"OTP_(ACCOUNT_|RESEND|ATT)|RATE_LIMIT|TRUSTED_PROX|BREACHED_PASSWORDS|MAX_"
+    related = {one.name for one in declared() if re.match(wanted, one.name)}
+    assert set(shown) == related
+    assert {name: default for name, default in shown.items() if default != "see above"} == {
+        name: generated[name] for name, default in shown.items() if default != "see above"
+    }
+    assert "Lock the owner out" in section(page, "Attack → rule → code")
 
 
 def test_commands_are_documented_and_documented_commands_exist() -> None:

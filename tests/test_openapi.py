@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from rest_framework.viewsets import ViewSet
 
 from django_secure_auth import exceptions, openapi, urls
 from django_secure_auth.apikeys.authentication import APIKeyAuthentication
+from django_secure_auth.conf import conf
 from django_secure_auth.decorators import requires
 from django_secure_auth.exceptions import PolicyRejected, SecureAuthError
 from django_secure_auth.ownership.permissions import IsOwner
@@ -36,6 +38,7 @@ from django_secure_auth.tokens.authentication import JWTCookieAuthentication
 from testproject.notes.models import Note
 from testproject.pagination import Pages
 
+ROOT = Path(__file__).resolve().parent.parent
 AUTH = "/api/auth/"
 SESSION = {"token_invalid", "token_expired", "session_inactive", "session_revoked"}
 
@@ -278,6 +281,56 @@ def test_tokens_in_bodies_are_described_when_the_setting_allows_them(settings: A
     assert schemas["SecureAuthSignedInWithTokens"]["properties"].keys() >= {"access_token", "device_token"}
     either = made["paths"][f"{AUTH}refresh/"]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
     assert len(schemas[either.rpartition("/")[2]]["oneOf"]) == 2
+
+
+def _fields(made: dict[str, Any], node: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The fields of a body by name, those of every alternative together."""
+    if "$ref" in node:
+        return _fields(made, made["components"]["schemas"][node["$ref"].rpartition("/")[2]])
+    found = dict(node.get("properties", {}))
+    for inner in node.get("oneOf", []):
+        found |= _fields(made, inner)
+    return found
+
+
+def _told(field: dict[str, Any]) -> tuple[str, str]:
+    """Type and length of a field, in the words of the docs."""
+    kind = field["type"]
+    if kind == "array":
+        return f"list of {field['items']['type']}s", f"{field['maxItems']} of {field['items']['maxLength']}"
+    if field.get("format") == "date-time":
+        return kind, "RFC 3339"
+    if field.get("pattern") == f"^[0-9]{{{conf.OTP_LENGTH}}}$":
+        return kind, "`OTP_LENGTH`"
+    if kind == "boolean":
+        return kind, "–"
+    return kind + (" or null" if field.get("nullable") else ""), f"{field.get('minLength', 0)}–{field['maxLength']}"
+
+
+@pytest.mark.control("ASVS-2.1.1")
+def test_every_field_of_every_body_is_documented_with_its_type_and_length(settings: Any) -> None:
+    settings.DJANGO_SECURE_AUTH = {"ALLOW_TOKEN_IN_BODY": True}
+    made = schema()
+    paths = {one.name: re.sub(r"<uuid:(\w+)>", r"{\1}", f"{AUTH}{one.pattern}") for one in urls.urlpatterns}
+    names = {where: name for name, where in paths.items()}
+    ours = {
+        (field, names[where], *_told(described))
+        for where, operations in made["paths"].items()
+        for operation in operations.values()
+        for body in operation.get("requestBody", {}).get("content", {}).values()
+        for field, described in _fields(made, body["schema"]).items()
+    }
+    page = (ROOT / "docs" / "accounts.md").read_text(encoding="utf-8")
+    table = page.partition("\n## Fields\n")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "| `" in line]
+    assert all(len(row) == 6 and all(row) for row in rows)  # alphabet and normalisation too
+    documented = {
+        (field, name, row[2], row[3])
+        for row in rows
+        for field in re.findall(r"`(\w+)`", row[0])
+        for name in re.findall(r"`([\w-]+)`", row[1])
+    }
+    assert documented == ours
 
 
 # --- a project's own views ---------------------------------------------------------------------------
