@@ -65,12 +65,14 @@ class Visitor:
     csrf_token: str = ""
     answers: list[Answer] = field(default_factory=list)
     cookies_seen: list[tuple[str, str]] = field(default_factory=list)
+    more: dict[str, str] = field(default_factory=dict)
+    """Headers beside those of every request."""
 
     def send(self, method: str, path: str, body: Any = None, *, form: dict[str, str] | None = None) -> Answer:
         # Without TLS in front (`secure=False`, a development server) the host is the server's own.
         host = HOST if self.secure else f"127.0.0.1:{self.port}"
         origin = f"https://{host}" if self.secure else f"http://{host}"
-        headers = {"Host": host, "User-Agent": self.user_agent, "Connection": "close"}
+        headers = {"Host": host, "User-Agent": self.user_agent, "Connection": "close", **self.more}
         if self.secure:
             headers |= {"X-Forwarded-For": self.address, "X-Forwarded-Proto": "https"}
         if self.jar:
