@@ -12,8 +12,9 @@ from typing import Any
 
 _MOST = 64
 _lock = threading.Lock()
-_open: dict[str, tuple[tuple[int, int], Any]] = {}
-"""One file: its stamp (when it was changed, and its size), and what reads it."""
+_open: dict[str, tuple[tuple[int, int, int], Any]] = {}
+"""One file: its stamp (when it was changed, its size, its inode), and what reads it."""
+_KINDS = ("City", "Country", "Enterprise")
 
 
 def place_of(address: str | None, *, file: str, language: str = "en") -> str:
@@ -36,17 +37,19 @@ def place_of(address: str | None, *, file: str, language: str = "en") -> str:
 def complaint_about(file: str) -> str | None:
     """Return what keeps a file from being read, or None."""
     try:
-        _reader(file).get("192.0.2.1")
+        reader = _reader(file)
+        reader.get("192.0.2.1")
+        kind = str(reader.metadata().database_type)
     except Exception as error:
         return str(error) or type(error).__name__
-    return None
+    return None if any(one in kind for one in _KINDS) else f"it is of the kind {kind}, which holds no places"
 
 
 def _reader(file: str) -> Any:
     import maxminddb  # noqa: PLC0415  # of the extra `places`
 
     found = os.stat(file)
-    stamp = found.st_mtime_ns, found.st_size
+    stamp = found.st_mtime_ns, found.st_size, found.st_ino
     with _lock:
         kept = _open.get(file)
         if kept is None or kept[0] != stamp:
@@ -56,8 +59,12 @@ def _reader(file: str) -> Any:
 
 
 def _name(part: Any, language: str) -> str:
-    names = part.get("names", {}) if isinstance(part, dict) else {}
+    names = part.get("names") if isinstance(part, dict) else None
+    if not isinstance(names, dict):
+        return ""
     tag = language.lower()
     wanted = "zh-CN" if tag.startswith("zh") else "pt-BR" if tag.startswith("pt") else tag.partition("-")[0]
-    text = str(names.get(wanted) or names.get("en") or "")
+    text = names.get(wanted) or names.get("en")
+    if not isinstance(text, str):
+        return ""
     return "".join(one if one.isprintable() else " " for one in text[:_MOST]).strip()

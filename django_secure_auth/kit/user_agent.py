@@ -20,6 +20,8 @@ _SYSTEMS = (
 )  # fmt: skip
 # Where the library's word is not the one that people know.
 _SAID_OTHERWISE = {"Mac OS X": "macOS", "Chrome OS": "ChromeOS"}
+# A name, and no piece of a pattern such as `?:bot`, which a client may write out.
+_NAME = re.compile(r"\w[\w .+/^!'&-]*")
 _TELLING_DEVICES = frozenset({"iPhone", "iPad"})
 
 
@@ -51,7 +53,7 @@ class _Library:
         return browser, device if device in _TELLING_DEVICES else system
 
     def _known(self, family: str) -> str:
-        is_own = bool(family) and re.search(rf"(?<!\w){re.escape(family)}(?!\w)", self._own_words)
+        is_own = _NAME.fullmatch(family or "") and re.search(rf"(?<!\w){re.escape(family)}(?!\w)", self._own_words)
         return _SAID_OTHERWISE.get(family, family) if is_own else ""
 
 

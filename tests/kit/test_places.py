@@ -19,8 +19,8 @@ LYON: dict[str, Any] = {
 }
 
 
-def geoip_file(folder: Path, networks: dict[str, Any], name: str = "city.mmdb") -> str:
-    writer = MMDBWriter(6, "GeoLite2-City", ipv4_compatible=True)
+def geoip_file(folder: Path, networks: dict[str, Any], name: str = "city.mmdb", kind: str = "GeoLite2-City") -> str:
+    writer = MMDBWriter(6, kind, ipv4_compatible=True)
     for network, record in networks.items():
         writer.insert_network(IPSet([network]), record)
     file = folder / name
@@ -73,6 +73,19 @@ def test_a_file_that_is_replaced_is_read_anew(tmp_path: Path, file: str) -> None
     assert place_of("192.0.2.7", file=file) == "Spain"
 
 
+def test_a_replacement_of_the_same_time_and_size_is_read_anew(tmp_path: Path) -> None:
+    def country(name: str, file: str) -> str:
+        return geoip_file(tmp_path, {"192.0.2.0/24": {"country": {"names": {"en": name}}}}, file)
+
+    file, other = country("Spain", "city.mmdb"), country("Italy", "new.mmdb")
+    for one in (file, other):
+        os.utime(one, (1, 1))
+    assert os.stat(file).st_size == os.stat(other).st_size
+    assert place_of("192.0.2.7", file=file) == "Spain"
+    os.replace(other, file)
+    assert place_of("192.0.2.7", file=file) == "Italy"
+
+
 def test_a_file_that_is_missing_or_broken_is_no_place(tmp_path: Path) -> None:
     nowhere, broken = str(tmp_path / "nowhere"), tmp_path / "broken.mmdb"
     broken.write_bytes(b"no database" * 100)
@@ -87,5 +100,22 @@ def test_without_the_library_there_are_no_places(file: str, monkeypatch: pytest.
     assert "maxminddb" in str(complaint_about(file))
 
 
-def test_a_record_of_another_form_is_no_place(tmp_path: Path) -> None:
-    assert place_of("192.0.2.7", file=geoip_file(tmp_path, {"192.0.2.0/24": "Lyon"})) == ""
+@pytest.mark.parametrize(
+    "record",
+    [
+        "Lyon",
+        {"city": "Lyon"},
+        {"city": {"names": "Lyon"}},
+        {"city": {"names": ["Lyon"]}},
+        {"city": {"names": {"en": 5}}},
+    ],
+)
+def test_a_record_of_another_form_is_no_place(tmp_path: Path, record: Any) -> None:
+    assert place_of("192.0.2.7", file=geoip_file(tmp_path, {"192.0.2.0/24": record})) == ""
+
+
+def test_a_file_of_another_kind_is_complained_about(tmp_path: Path) -> None:
+    record = {"autonomous_system_number": 64496}
+    file = geoip_file(tmp_path, {"192.0.2.0/24": record}, "asn.mmdb", kind="GeoLite2-ASN")
+    assert place_of("192.0.2.7", file=file) == ""
+    assert "GeoLite2-ASN" in str(complaint_about(file))

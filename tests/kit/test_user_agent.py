@@ -44,6 +44,9 @@ def _forget() -> None:
         ("python-requests/2.31", "Python Requests"),
         ("", UNKNOWN),
         ("Call +1-555-0100 now, https://evil.example", UNKNOWN),
+        ("CSimpleSpider/1.0 (Symbian/3) NokiaBrowser/7.3", "CSimpleSpider on Symbian^3 Anna"),
+        # A piece of a pattern is not a name either.
+        ("(Pinterest(?:bot|))/1.0 (+https://www.pinterest.com/bot.html)", UNKNOWN),
         # What the patterns take over from the client is left out, unless it is a word of theirs.
         ("EvilCorpBot/1.0", UNKNOWN),
         (f"Mozilla/5.0 (Linux; Android 14; <img src=x>) {CHROME} Mobile Safari/537.36", "Chrome Mobile on Android"),
