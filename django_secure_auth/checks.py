@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from difflib import get_close_matches
 from typing import Any
+from urllib.parse import urlsplit
 
 import django
 from celery import current_app
@@ -46,6 +47,7 @@ from django_secure_auth.routes import open_routes, views
 MIDDLEWARE_HEADERS = "django_secure_auth.headers.middleware.SecurityHeadersMiddleware"
 MIDDLEWARE_IDLE = "django_secure_auth.sessions.middleware.IdleTimeoutMiddleware"
 MIDDLEWARE_AUTH = "django.contrib.auth.middleware.AuthenticationMiddleware"
+MIDDLEWARE_CACHE = "django.middleware.cache.UpdateCacheMiddleware"
 MIDDLEWARE_CSRF = "django.middleware.csrf.CsrfViewMiddleware"
 AUTH_API_KEY = "django_secure_auth.apikeys.authentication.APIKeyAuthentication"
 ADMIN_SITE = "django_secure_auth.staff.admin.SecureAdminSite"  # a name: who has no admin does not load it
@@ -234,7 +236,7 @@ def _find_owners() -> Iterable[CheckMessage]:
 
 
 def _find_production() -> Iterable[CheckMessage]:
-    """W001 to W008, with `--deploy`: safe to try, not yet to serve."""
+    """W001 to W008, W084 to W087, with `--deploy`: safe to try, not yet to serve."""
     if conf.SIGNING_KEYS is None or conf.ENCRYPTION_KEYS is None:
         yield warning(
             1,
@@ -272,6 +274,12 @@ def _find_production() -> Iterable[CheckMessage]:
         )
     if conf.BASE_URL is None:
         yield warning(5, "BASE_URL is not set: mails do not name your site.", "Set BASE_URL = 'https://example.com'.")
+    elif urlsplit(conf.BASE_URL).scheme != "https":
+        yield warning(
+            86,
+            "BASE_URL is not https: a mailed link, with what it may do, would travel in clear.",
+            "Set BASE_URL = 'https://example.com'.",
+        )
     if not conf.TRUSTED_PROXIES and "HTTP_X_FORWARDED_PROTO" in (
         getattr(django_settings, "SECURE_PROXY_SSL_HEADER", None) or ()
     ):
@@ -287,6 +295,7 @@ def _find_production() -> Iterable[CheckMessage]:
         )
     yield from _find_places()
     yield from _find_old_django(timezone.localdate())
+    yield from _find_site_cache()
 
 
 _NAMED_AT_MOST = 5
@@ -303,6 +312,22 @@ def _find_old_django(today: date) -> Iterable[CheckMessage]:
             85,
             f"Django {django.get_version()} has had no security fixes since {until}.",
             "Move to a series that is supported.",
+        )
+
+
+# From here on Django's cache of pages honours `no-store`; before, `private` alone counted.
+HONOURS_NO_STORE = (5, 2, 15)
+
+
+def _find_site_cache() -> Iterable[CheckMessage]:
+    if MIDDLEWARE_CACHE not in django_settings.MIDDLEWARE:
+        return
+    if django.VERSION[:3] < HONOURS_NO_STORE:
+        yield warning(
+            87,
+            f"UpdateCacheMiddleware of Django {'.'.join(map(str, django.VERSION[:3]))} keeps what says `no-store`: "
+            "whoever was signed out can still read it.",
+            "Update Django, or remove the middleware and cache views one by one.",
         )
 
 

@@ -50,10 +50,14 @@ class InvalidInput(SecureAuthError):
     default_detail = "One or more fields are not valid."
 
 
+# A token was there and was not accepted: without one there is no `error` (RFC 6750 §3.1).
+_REFUSED = 'Bearer error="invalid_token"'
+
+
 class Unauthenticated(SecureAuthError):
     """401: no or bad proof of who it is."""
 
-    auth_header = "Bearer"  # DRF's own exception handler puts it into WWW-Authenticate
+    auth_header = "Bearer"  # what WWW-Authenticate says, also by DRF's own exception handler
     status_code = 401
     code = "not_authenticated"
     title = "Not signed in"
@@ -67,24 +71,28 @@ class InvalidCredentials(Unauthenticated):
 
 
 class TokenInvalid(Unauthenticated):
+    auth_header = _REFUSED
     code = "token_invalid"
     title = "Token refused"
     default_detail = "The token was not accepted."
 
 
 class TokenExpired(Unauthenticated):
+    auth_header = _REFUSED
     code = "token_expired"
     title = "Token expired"
     default_detail = "The access token has expired; refresh it."
 
 
 class SessionInactive(Unauthenticated):
+    auth_header = _REFUSED
     code = "session_inactive"
     title = "Session timed out"
     default_detail = "The session has timed out; sign in again."
 
 
 class SessionRevoked(Unauthenticated):
+    auth_header = _REFUSED
     code = "session_revoked"
     title = "Session ended"
     default_detail = "The session has ended; sign in again."

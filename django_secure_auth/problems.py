@@ -142,8 +142,8 @@ def document(error: SecureAuthError, request: AnyRequest) -> dict[str, Any]:
 def _response_headers(error: SecureAuthError) -> dict[str, str]:
     headers = {"Cache-Control": "no-store", **error.headers}
     if error.status_code == HTTPStatus.UNAUTHORIZED:
-        # RFC 9110 §15.5.2: a 401 names a challenge. Without realm or reason: nothing to tell a guesser.
-        headers.setdefault("WWW-Authenticate", "Bearer")
+        # RFC 9110 §15.5.2: a 401 names a challenge. Without a realm, and with no more reason than the body has.
+        headers.setdefault("WWW-Authenticate", getattr(error, "auth_header", exceptions.Unauthenticated.auth_header))
     return headers
 
 

@@ -379,6 +379,13 @@ def test_w005_no_base_url() -> None:
     the_one(found(BASE_URL=None), "W005")
 
 
+@pytest.mark.control("ASVS-1.2.2")
+@pytest.mark.parametrize("url", ["http://shop.example", "HTTP://shop.example/path"])
+def test_w086_mailed_links_that_travel_in_clear(url: str) -> None:
+    the_one(found(BASE_URL=url), "W086")
+    assert found(BASE_URL=url.lower().replace("http:", "HTTPS:")) == []
+
+
 @pytest.mark.parametrize("proxies", [0, []])
 def test_w006_behind_a_proxy_that_is_not_named(proxies: Any, good: Any) -> None:
     good.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -450,3 +457,19 @@ def test_w085_a_series_of_django_that_is_not_supported_any_more(monkeypatch: pyt
     assert found() == []
     monkeypatch.delitem(checks._END_OF_SUPPORT, series)  # a newer one, of which this release knows nothing
     assert found() == []
+
+
+@pytest.mark.control("ASVS-14.2.2")
+@pytest.mark.parametrize(
+    ("version", "keeps"),
+    [((5, 2, 0), True), ((5, 2, 14), True), ((5, 2, 15), False), ((6, 0, 0), False)],
+)
+def test_w087_a_cache_of_pages_that_keeps_what_must_not_be_stored(
+    version: tuple[int, ...], keeps: bool, good: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(django, "VERSION", (*version, "final", 0))
+    assert found() == []
+    good.MIDDLEWARE = [*good.MIDDLEWARE, checks.MIDDLEWARE_CACHE, "django.middleware.cache.FetchFromCacheMiddleware"]
+    messages = found()
+    assert [one.id for one in messages] == ["secure_auth.W087"] * keeps
+    assert all(".".join(map(str, version)) in one.msg for one in messages)

@@ -307,7 +307,7 @@ def _told(field: dict[str, Any]) -> tuple[str, str]:
     return kind + (" or null" if field.get("nullable") else ""), f"{field.get('minLength', 0)}–{field['maxLength']}"
 
 
-@pytest.mark.control("ASVS-2.1.1")
+@pytest.mark.control("ASVS-2.1.1", "ASVS-8.1.2")
 def test_every_field_of_every_body_is_documented_with_its_type_and_length(settings: Any) -> None:
     settings.DJANGO_SECURE_AUTH = {"ALLOW_TOKEN_IN_BODY": True}
     made = schema()

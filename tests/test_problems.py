@@ -383,7 +383,7 @@ def test_a_401_names_a_challenge(client: Client) -> None:
     assert response["WWW-Authenticate"] == 'Digest realm="api"'
     assert b"bob" not in response.content
     raised.append(exceptions.TokenInvalid())
-    assert client.get("/host/")["WWW-Authenticate"] == "Bearer"
+    assert client.get("/host/")["WWW-Authenticate"] == 'Bearer error="invalid_token"'
 
 
 def test_drfs_own_403_for_want_of_a_challenge_stays_one(client: Client) -> None:

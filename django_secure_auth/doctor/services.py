@@ -78,6 +78,14 @@ _OURS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "W067": ("https", ("ASVS-4.1.2",)),
     "W068": ("cookies", ("ASVS-3.3.3",)),
     "W069": ("cookies", ("ASVS-3.5.1",)),
+    "W080": ("passwords", ("ASVS-6.2.4",)),
+    "W081": ("passwords", ("ASVS-6.2.5",)),
+    "W082": ("passwords", ()),
+    "W083": ("passwords", ("ASVS-6.2.12",)),
+    "W084": ("mail", ()),
+    "W085": ("dependencies", ("ASVS-15.2.1",)),
+    "W086": ("mail", ("ASVS-1.2.2",)),
+    "W087": ("caches", ("ASVS-14.2.2",)),
 }
 # Where nothing nearer is known, by number.
 _RANGES = ((50, "installation"), (80, "headers"), (85, "other"), (95, "logs"), (100, "throttling"))

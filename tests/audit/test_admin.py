@@ -127,7 +127,7 @@ def test_seals_are_listed_and_shown_and_nobody_changes_them(
     assert staff.get(reverse("admin:django_secure_auth_auditseal_add")).status_code == 403
 
 
-@pytest.mark.control("ASVS-5.4.1")
+@pytest.mark.control("ASVS-5.4.1", "ASVS-5.4.2")
 @pytest.mark.parametrize("format", ["jsonl", "csv"])
 def test_who_may_export_gets_a_file_and_leaves_an_event(
     format: str, staff: Client, row: SecurityEvent, admin_user: Any

@@ -257,6 +257,7 @@ def test_a_token_with_no_or_another_algorithm_is_refused(alg: str) -> None:
     refused(token.rpartition(".")[0] + ".")
 
 
+@pytest.mark.control("ASVS-6.8.2")
 def test_a_token_signed_with_none_is_refused_even_with_a_good_header() -> None:
     assert refused(forge().rpartition(".")[0] + ".") == "signature"
 
@@ -295,6 +296,7 @@ def test_a_token_of_another_secret_is_refused() -> None:
     assert refused(forge(key=Key.from_secret(kid="k1", secret=SECRET[::-1]))) == "signature"
 
 
+@pytest.mark.control("ASVS-6.8.2")
 @pytest.mark.parametrize("kid", ["", "k2", "K1", "k1 ", "../../dev/null", "/dev/null", "k1' OR '1'='1", "k1\0", "__"])
 def test_a_kid_outside_the_ring_is_refused(kid: str) -> None:
     refused(forge({**HEADER, "kid": kid}))
@@ -441,6 +443,7 @@ def test_deep_nesting_is_refused(depth: int, opening: str, closing: str) -> None
 # ------------------------------------------------------------------------------------------------ the claims
 
 
+@pytest.mark.control("ASVS-9.2.4")
 @pytest.mark.parametrize("name", ["iss", "aud", "sub", "exp", "iat", "jti"])
 def test_a_token_without_a_required_claim_is_refused_and_not_signed(name: str) -> None:
     """R45: a token without `exp` would live for ever."""

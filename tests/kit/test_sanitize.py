@@ -115,6 +115,15 @@ def test_escaped_text_is_text() -> None:
     assert escape_html("<a href='\"'>&") == "&lt;a href=&#x27;&quot;&#x27;&gt;&amp;"
 
 
+@pytest.mark.control("ASVS-1.1.1")
+@given(st.text(st.sampled_from("<>&;'\"/= #xltgamp3c"), max_size=40), st.sampled_from(sorted(PRESETS)))
+def test_what_was_escaped_twice_is_shown_escaped_once(text: str, preset: str) -> None:
+    """Nothing is decoded twice: neither by one pass nor by another."""
+    once = clean_html(html.escape(html.escape(text)), preset)
+    assert html.unescape(once).strip() == html.escape(text).strip()
+    assert html.unescape(clean_html(once, preset)).strip() == html.escape(text).strip()
+
+
 MARKUP = st.lists(
     st.sampled_from([*VECTORS, *"<>&;'\"/= \n", *[f"<{tag}>" for tag in PRESETS["article"].tags],
                      *[f"</{tag}>" for tag in PRESETS["article"].tags], "<a href=https://x>", "&lt;", "&#", "--"])

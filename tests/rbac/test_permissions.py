@@ -371,7 +371,7 @@ urlpatterns = [
 ]
 
 
-@pytest.mark.control("ASVS-7.5.1")
+@pytest.mark.control("ASVS-7.5.1", "ASVS-10.3.4")
 @pytest.mark.urls(__name__)
 @pytest.mark.django_db
 def test_a_stranger_is_told_to_sign_in_and_an_old_session_to_prove_itself_again(ana: Any) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 from django.contrib import admin
@@ -287,10 +288,11 @@ REDIRECTS = [
     "https://evil.example/", "//evil.example", "///evil.example", "https:evil.example", "/\\evil.example",
     "\\\\evil.example", "http:///evil.example", "javascript:alert(1)", " //evil.example", "\x08//evil.example",
     "https://testserver@evil.example/", "https://testserver.evil.example/", "http://testserver/admin/",
-    "data:text/html,x", "/\t/evil.example", "\x00//evil.example", "ftp://testserver/",
+    "data:text/html,x", "/\t/evil.example", "\x00//evil.example", "ftp://testserver/", "https:%2f%2fevil.example",
 ]  # fmt: skip
 
 
+@pytest.mark.control("ASVS-3.7.2")
 @pytest.mark.parametrize("target", REDIRECTS)
 def test_sign_in_never_redirects_to_another_site(browser: Browser, root: Any, target: str, settings: Any) -> None:
     """R23: also with `ALLOWED_HOSTS = ["*"]`."""
@@ -302,6 +304,16 @@ def test_sign_in_never_redirects_to_another_site(browser: Browser, root: Any, ta
     assert _code(browser, next=target)["Location"] == index
     again = browser.client.get(_login(), {"next": target}, secure=True)
     assert again["Location"] == index
+
+
+@pytest.mark.control("ASVS-1.1.1")
+@pytest.mark.parametrize(
+    "target", ["/%2f%2fevil.example", "https%3a//evil.example", "https%253a%252f%252fevil.example"]
+)
+def test_what_only_a_second_decoding_would_lead_elsewhere_stays_here(browser: Browser, root: Any, target: str) -> None:
+    browser.client.get(_login(), {"next": target}, secure=True)
+    _password(browser, root, next=target)
+    assert urlsplit(urljoin("https://testserver/", _code(browser, next=target)["Location"])).netloc == "testserver"
 
 
 def test_sign_in_goes_where_it_was_meant_to(browser: Browser, root: Any) -> None:

@@ -194,6 +194,7 @@ def test_nobody_gives_a_key_what_they_may_not_do_themselves(signed_in: Browser, 
     assert change(signed_in, body["id"], {"scopes": ["reports:read"]}).json()["scopes"] == ["reports:read"]
 
 
+@pytest.mark.control("ASVS-2.3.2")
 def test_the_limit_of_keys_counts_living_ones(signed_in: Browser, configure: Configure) -> None:
     configure(MAX_API_KEYS_PER_USER=2)
     first = made(signed_in)
@@ -317,6 +318,7 @@ def test_a_change_is_as_strict_as_the_making(signed_in: Browser, body: dict[str,
     assert code_of(change(signed_in, pk, body)) == "validation_error"
 
 
+@pytest.mark.control("ASVS-10.4.9")
 def test_a_revoked_key_is_refused_at_the_next_request(signed_in: Browser, ana: Any) -> None:
     body = made(signed_in)
     assert program(body["key"]).status_code == 200

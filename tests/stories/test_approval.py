@@ -134,7 +134,7 @@ def test_nor_elsewhere(signed_in: Browser) -> None:
     assert pay(signed_in, code).status_code == 200
 
 
-@pytest.mark.control("ASVS-2.3.1", "CS-TransactionAuth-1.4")
+@pytest.mark.control("ASVS-2.3.1", "CS-TransactionAuth-1.4", "ASVS-2.2.3")
 def test_a_sign_in_code_approves_nothing(signed_in: Browser, configure: Configure) -> None:
     configure(OTP_POLICY="always")
     signed_in.login()

@@ -108,7 +108,7 @@ def test_only_ascii_digits_exactly_as_sent(asked: Browser, spelled: Callable[[st
     assert asked.approve().status_code == 200
 
 
-@pytest.mark.control("ASVS-6.6.2")
+@pytest.mark.control("ASVS-6.6.2", "ASVS-2.2.3")
 def test_a_code_is_worth_nothing_in_another_browser(asked: Browser) -> None:
     other = Browser()
     assert code_of(other.approve()) == "challenge_invalid"

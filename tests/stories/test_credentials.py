@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import django
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
+from django_secure_auth.checks import HONOURS_NO_STORE
 from django_secure_auth.sessions.models import Session
 from tests.browser import Browser, code_of, cookie, is_signed_in, make_user, named, session_of, url
 
@@ -101,6 +104,10 @@ def test_the_scheme_has_no_case(signed_in: Browser, scheme: str) -> None:
     assert Browser().me(headers={"Authorization": f"{scheme} {signed_in.value('access')}"}).status_code == 200
 
 
+# RFC 6750 §3.1: an error where a token was shown, none where there was nothing to judge.
+CHALLENGES = {"not_authenticated": "Bearer", "token_invalid": 'Bearer error="invalid_token"'}
+
+
 @pytest.mark.parametrize(
     ("headers", "code"),
     [
@@ -122,7 +129,7 @@ def test_the_cookie_is_no_fallback(signed_in: Browser, headers: dict[str, str], 
         response = signed_in.get(name, headers=headers)
         assert response.status_code == 401
         assert code_of(response) == code
-        assert response["WWW-Authenticate"] == "Bearer"
+        assert response["WWW-Authenticate"] == CHALLENGES[code]
     assert signed_in.request("GET", reverse("probe"), headers=headers).status_code == 401
     assert is_signed_in(signed_in)
 
@@ -190,11 +197,31 @@ def test_csrf_answers_a_token_and_its_cookie(browser: Browser) -> None:
     assert "Cookie" in response["Vary"]
 
 
+@pytest.mark.control("ASVS-14.2.2")
 def test_no_answer_of_ours_is_stored(signed_in: Browser) -> None:
     for response in (signed_in.me(), signed_in.get("session-list"), signed_in.refresh(), signed_in.logout()):
         assert response["Cache-Control"] == "no-store"
         assert "Cookie" in response["Vary"]
         assert "Authorization" in response["Vary"]
+
+
+@pytest.mark.control("ASVS-14.2.2")
+@pytest.mark.skipif(
+    django.VERSION[:3] < HONOURS_NO_STORE,
+    reason="this release of Django keeps what says no-store (secure_auth.W087)",
+)
+def test_no_cache_of_the_site_keeps_what_only_one_may_read(signed_in: Browser, settings: Any) -> None:
+    """A site that caches every page: who was signed out a moment ago is told so, and nothing lies in the cache."""
+    name = "django.middleware.cache.{}CacheMiddleware".format
+    settings.MIDDLEWARE = [name("Update"), *settings.MIDDLEWARE, name("FetchFrom")]
+    settings.CACHE_MIDDLEWARE_KEY_PREFIX = "site"
+    browser = signed_in.copy()
+    for _ in range(2):
+        assert is_signed_in(browser)
+        assert browser.get("session-list").status_code == 200
+    Session.objects.update(revoked_at=timezone.now())
+    assert not is_signed_in(browser)
+    assert browser.get("session-list").status_code == 401
 
 
 def test_no_session_of_django_is_made_besides(signed_in: Browser) -> None:

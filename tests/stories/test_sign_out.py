@@ -186,11 +186,13 @@ def test_other_sessions_end_and_this_one_stays(signed_in: Browser) -> None:
     assert Session.objects.filter(revoked_reason="ended_by_user").count() == 2
 
 
+@pytest.mark.control("ASVS-10.4.9")
 def test_one_session_ends(signed_in: Browser) -> None:
     other = Browser()
     session = session_of(other.sign_in())
     assert signed_in.delete("session-detail", session.pk).status_code == 204
     assert not is_signed_in(other)
+    assert code_of(other.refresh()) == "session_revoked"
     assert is_signed_in(signed_in)
     assert code_of(signed_in.delete("session-detail", session.pk)) == "not_found"
 

@@ -51,6 +51,7 @@ def test_a_key_with_the_scope_reads_them_whatever_its_owner_may() -> None:
     assert ask(key=key).status_code == 200
 
 
+@pytest.mark.control("ASVS-10.3.2")
 def test_others_do_not() -> None:
     owner = reader()
     _, without_scope = create_key(owner, name="k", scopes=["notes:read"])

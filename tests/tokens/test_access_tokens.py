@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from django.contrib.auth import get_user_model
 from django.urls import reverse
 
 from django_secure_auth.conf import conf, signing_ring
@@ -67,6 +68,7 @@ def _refused(token: str, code: str = "token_invalid") -> None:
     for response in (Browser().me(headers={"Authorization": f"Bearer {token}"}), _by_cookie(token)):
         assert response.status_code == 401, token
         assert code_of(response) == code, token
+        assert response["WWW-Authenticate"] == 'Bearer error="invalid_token"', token
 
 
 def _by_cookie(token: str) -> Any:
@@ -79,6 +81,7 @@ def _bearing(token: str) -> Browser:
     return thief
 
 
+@pytest.mark.control("ASVS-14.3.3")
 def test_the_claims_of_an_access_token(signed_in: Browser) -> None:
     header, claims, _ = _parts(signed_in.value("access"))
     session = Session.objects.get()
@@ -90,6 +93,21 @@ def test_the_claims_of_an_access_token(signed_in: Browser) -> None:
     assert claims["gen"] == 1
     assert claims["amr"] == ["pwd", "email"]
     assert claims["exp"] - claims["iat"] == 300
+    told = json.dumps(claims)
+    assert not [word for word in ("ana", "example.com", "@") if word in told]  # who it is, by a key alone
+
+
+@pytest.mark.control("ASVS-10.3.3")
+def test_who_a_token_is_of_outlives_every_name_of_theirs(signed_in: Browser) -> None:
+    _, before, _ = _parts(signed_in.value("access"))
+    user = get_user_model().objects.get(pk=before["sub"])
+    for name in {user.USERNAME_FIELD, user.get_email_field_name()}:
+        setattr(user, name, "renamed@example.com")
+    user.save()
+    other = Browser()
+    other.sign_in("renamed@example.com")
+    _, after, _ = _parts(other.value("access"))
+    assert (after["iss"], after["sub"]) == (before["iss"], before["sub"])
 
 
 @pytest.mark.control("ASVS-9.1.2", "RFC8725-3.1")
@@ -155,7 +173,7 @@ def test_another_kind_of_token_of_the_same_key_is_refused(signed_in: Browser, ty
     _refused(_signed(claims, typ=typ))
 
 
-@pytest.mark.control("ASVS-9.2.3", "ASVS-9.2.1", "RFC8725-3.9", "TOP10-A07:2025")
+@pytest.mark.control("ASVS-9.2.3", "ASVS-9.2.1", "RFC8725-3.9", "TOP10-A07:2025", "ASVS-10.3.1")
 @pytest.mark.parametrize(
     ("change", "code"),
     [
