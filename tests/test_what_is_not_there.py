@@ -45,8 +45,9 @@ def calls_of(*names: str) -> list[tuple[str, str]]:
 
 
 WRITING = (
-    ".write_text", ".write_bytes", ".export", ".touch", ".mkdir", ".symlink_to", ".rename", "makedirs", "mkstemp", "mkdtemp",
-    "TemporaryFile", "TemporaryDirectory", "copyfile", "copy2", "copytree", "os.open", "os.rename", "os.replace", "os.link", "os.symlink",
+    ".write_text", ".write_bytes", ".export", ".touch", ".mkdir", ".symlink_to", ".rename", "makedirs", "mkstemp",
+    "mkdtemp", "TemporaryFile", "TemporaryDirectory", "copyfile", "copy2", "copytree", "os.open", "os.rename",
+    "os.replace", "os.link", "os.symlink",
 )  # fmt: skip
 
 
