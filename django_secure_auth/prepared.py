@@ -135,20 +135,27 @@ class PreparedUpdate(_Prepared[tuple[str, list[Any]]]):
 
 
 class PreparedInsert(_Prepared[tuple[str, list[Any]]], Generic[M]):
-    """`instance.save(force_insert=True)` for a row whose number in the table nobody asks for afterwards."""
+    """`instance.save(force_insert=True)` for a row whose number in the table nobody asks for afterwards.
 
-    def __init__(self, model: type[M]) -> None:
+    A column of `computed` is stored as the database works it out, from what is handed the row's values by their names.
+    """
+
+    def __init__(self, model: type[M], **computed: Callable[[Callable[[str], Any]], Any]) -> None:
         self._model = model
+        self._computed = computed
 
     def _fields(self) -> Iterator[models.Field[Any, Any]]:
         return (field for field in self._model._meta.concrete_fields if not isinstance(field, models.AutoField))
 
     def _compile(self, connection: BaseDatabaseWrapper, rows: int) -> tuple[str, list[Any]]:
         fields = list(self._fields())
-        samples = [
-            self._model(**{one.attname: Param(f"{one.attname} {row}", self._model, one.name) for one in fields})
-            for row in range(rows)
-        ]
+        samples = []
+        for row in range(rows):
+            values: dict[str, Any] = {
+                one.attname: Param(f"{one.attname} {row}", self._model, one.name) for one in fields
+            }
+            values |= {name: made(values.__getitem__) for name, made in self._computed.items()}
+            samples.append(self._model(**values))
         query: Any = InsertQuery(self._model)
         query.insert_values(fields, samples, raw=True)
         [(sql, params)] = query.get_compiler(connection=connection).as_sql()
@@ -159,7 +166,7 @@ class PreparedInsert(_Prepared[tuple[str, list[Any]]], Generic[M]):
         using = router.db_for_write(self._model)
         if signals.post_save.has_listeners(self._model):  # may ask for the row's number
             for instance in instances:
-                instance.save(force_insert=True, using=using)
+                self._save(instance, using)
             return
         connection: Any = connections[using]
         sql, params = self._for(connection, len(instances))
@@ -171,3 +178,11 @@ class PreparedInsert(_Prepared[tuple[str, list[Any]]], Generic[M]):
             cursor.execute(sql, _bind(params, values, connection))
         for instance in instances:
             instance._state.adding, instance._state.db = False, using
+
+    def _save(self, instance: M, using: str) -> None:
+        given = {one.attname: models.Value(getattr(instance, one.attname), one) for one in self._fields()}
+        for name, made in self._computed.items():
+            setattr(instance, name, made(given.__getitem__))
+        instance.save(force_insert=True, using=using)
+        for name in self._computed:
+            setattr(instance, name, given[name].value)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection, connections
-from django.db.models import F
+from django.db.models import F, Value
+from django.db.models.functions import Concat
 from django.db.models.signals import post_save, pre_save
 from django.test.utils import CaptureQueriesContext
 
@@ -86,6 +87,25 @@ def test_who_listens_to_saves_is_told() -> None:
         post_save.disconnect(after, sender=SecurityEvent)
     assert told == [("pre", "one", True), ("pre", "two", True), ("post", "two", False)]
     assert SecurityEvent.objects.count() == 2
+
+
+@pytest.mark.parametrize("is_listened_to", [False, True])
+def test_a_column_may_be_worked_out_by_the_database(is_listened_to: bool) -> None:
+    """Once for each row, from the row's own values; the instance keeps what it was given."""
+
+    def told(**_: Any) -> None:
+        return None
+
+    insert = PreparedInsert(SecurityEvent, message=lambda value: Concat(value("event"), Value("!")))
+    rows = [_event(event=name, message="as given") for name in ("one", "two")]
+    if is_listened_to:
+        post_save.connect(told, sender=SecurityEvent)
+    try:
+        insert.insert(*rows)
+    finally:
+        post_save.disconnect(told, sender=SecurityEvent)
+    assert list(SecurityEvent.objects.order_by("event").values_list("message", flat=True)) == ["one!", "two!"]
+    assert {row.message for row in rows} == {"as given"}
 
 
 def test_a_select_reads_what_the_queryset_reads() -> None:

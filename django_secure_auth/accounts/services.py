@@ -199,22 +199,20 @@ def _open(
     bind_device: Callable[[], str] | None,
 ) -> Response:
     with transaction.atomic(using=router.db_for_write(Session)):
-        end_present_session(request)
-        session = open_session(user, request=request, amr=amr, remember_me=remember_me)
+        old = present_session(request)
+        session = open_session(user, request=request, amr=amr, remember_me=remember_me, replacing=old)
         # With the session or not at all: the browser would be left with a secret that nobody knows any more.
         device = bind_device() if bind_device is not None else None
     record(events.LOGIN_SUCCESS, request=request, user=user, session_id=session.pk, amr=session.amr)
     return _session_response(request, session, user, issue(session), device=device)
 
 
-def end_present_session(request: AnyRequest) -> None:
-    """End the session that a browser holds, also another user's: a new one takes its place (ASVS 7.2.4)."""
+def present_session(request: AnyRequest) -> Session | None:
+    """Return the session that a browser holds, also another user's: a new one is to take its place."""
     try:
-        old = _session_of(request)
+        return _session_of(request)
     except TokenInvalid:  # the user has been proven by other means: what came along does not matter
-        return
-    if old is not None:
-        end_session(old.pk, user_id=old.user_id, reason="replaced", actor=old.impersonator_id)
+        return None
 
 
 # --- registering -------------------------------------------------------------------------------------

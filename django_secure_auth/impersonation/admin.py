@@ -18,7 +18,7 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 
-from django_secure_auth.accounts.services import end_present_session
+from django_secure_auth.accounts.services import present_session
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.conf import conf
@@ -134,8 +134,9 @@ class ImpersonationAdmin(SessionAdmin):
 
     def save_model(self, request: HttpRequest, obj: Session, form: forms.ModelForm[Any], change: bool) -> None:
         by: Any = request.user
-        end_present_session(request)
-        session = impersonate(request, by=by, user=obj.user, reason=form.cleaned_data["reason"])
+        session = impersonate(
+            request, by=by, user=obj.user, reason=form.cleaned_data["reason"], replacing=present_session(request)
+        )
         obj.__dict__.update(session.__dict__)
 
     def response_add(self, request: HttpRequest, obj: Session, post_url_continue: str | None = None) -> HttpResponse:

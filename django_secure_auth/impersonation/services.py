@@ -13,8 +13,12 @@ from django_secure_auth.sessions.models import Session
 from django_secure_auth.sessions.services import Impersonation, end_all_of_impersonator, may_impersonate, open_session
 
 
-def impersonate(request: AnyRequest, *, by: AbstractBaseUser, user: AbstractBaseUser, reason: str) -> Session:
+def impersonate(
+    request: AnyRequest, *, by: AbstractBaseUser, user: AbstractBaseUser, reason: str, replacing: Session | None = None
+) -> Session:
     """Open a session in a user's name for `by`, who has just proven who they are. An earlier one of theirs ends.
+
+    So does the one that the browser holds, `replacing`.
 
     What is dangerous is refused in it (`NotImpersonated`, `RecentlyAuthenticated`); each event names both.
     Raises PolicyRejected (see `sessions.services.may_impersonate`), or StateUnavailable, having changed nothing.
@@ -24,7 +28,9 @@ def impersonate(request: AnyRequest, *, by: AbstractBaseUser, user: AbstractBase
         raise PolicyRejected
     with transaction.atomic(using=router.db_for_write(Session)):
         end_all_of_impersonator(by, reason="replaced")
-        session = open_session(user, request=request, amr=["pwd"], impersonation=Impersonation(by, reason))
+        session = open_session(
+            user, request=request, amr=["pwd"], impersonation=Impersonation(by, reason), replacing=replacing
+        )
     record(
         events.IMPERSONATED, request=request, user=user, actor=by, session_id=session.pk, reason=reason,
         until=session.absolute_at.isoformat(),

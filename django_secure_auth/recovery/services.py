@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, NoReturn
 
+from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router, transaction
 from django.utils import timezone
@@ -74,12 +75,18 @@ def mark_compromised(
     StateUnavailable, having changed nothing. Source: NIST SP 800-63B-4 §3.1.1.2; ASVS 6.2.10.
     """
     using = router.db_for_write(CompromisedPassword)
-    fingerprint = password_fingerprint(user.password)
     with transaction.atomic(using=using):
+        # As it is stored now: somebody who signs in in this very moment may have it hashed anew.
+        stored = get_user_model()._base_manager.using(using).select_for_update().filter(pk=user.pk)
+        password = stored.values_list("password", flat=True).first()
+        if password is None:
+            return
         CompromisedPassword.objects.using(using).update_or_create(
             user_id=user.pk,
-            defaults={"password_fingerprint": fingerprint, "reason": reason, "since": timezone.now()},
-        )
+            defaults={
+                "password_fingerprint": password_fingerprint(password), "reason": reason, "since": timezone.now(),
+            },
+        )  # fmt: skip
         otp.forget(user)
         end_all(user, reason="compromised", actor=actor)
     record(events.PASSWORD_COMPROMISED, request=request, user=user, actor=actor, reason=reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -13,7 +13,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.signals import user_logged_in
 from django.db import router, transaction
-from django.db.models import Case, Q, Value, When
+from django.db.models import Case, Exists, Q, Value, When
 from django.utils import timezone
 
 from django_secure_auth import signals
@@ -54,8 +54,11 @@ def open_session(
     amr: Iterable[str],
     remember_me: bool = False,
     impersonation: Impersonation | None = None,
+    replacing: Session | None = None,
 ) -> Session:
     """Open a session for a user who has been proven. `user_logged_in` and `session_opened` are sent.
+
+    It takes the place of the one that the browser holds, `replacing`, which may be another user's (ASVS 7.2.4).
 
     With `impersonation` it is not the user who signs in: `user_logged_in` is not sent, no session of theirs makes room,
     and it is over after `IMPERSONATION_TTL`, used or not.
@@ -89,10 +92,14 @@ def open_session(
     if impersonation is None:
         user_logged_in.send(sender=user.__class__, request=plain_request(request), user=user)
     limit = conf.MAX_SESSIONS_PER_USER
+    insert = _insert_by_password if "pwd" in session.amr and impersonation is None else _insert
     if limit and impersonation is None:
-        _insert_within_limit(session, user, limit)
+        _insert_within_limit(insert, session, user, limit, replacing=replacing)
     else:
-        _insert.insert(session)
+        insert.insert(session)
+    # After the user's row: whoever changes a password takes that first, and then ends sessions.
+    if replacing is not None:
+        end_session(replacing.pk, user_id=replacing.user_id, reason="replaced", actor=replacing.impersonator_id)
     record(
         events.SESSION_CREATED, request=request, user=user, actor=session.impersonator_id, session_id=session.pk,
         amr=session.amr, remember_me=remember_me,
@@ -104,15 +111,30 @@ def open_session(
     return session
 
 
+def _unless_known_to_others(value_of: Callable[[str], Any]) -> Case:
+    """A password that is marked as compromised in this very moment opens a session that is over, since it is of none.
+
+    Whoever signs in has taken the user's row by then, for `last_login`, and who marks a password takes it too.
+    """
+    marked = get_user_model()._base_manager.filter(
+        pk=value_of("user_id"), secure_auth_compromised__password_fingerprint=value_of("password_fingerprint")
+    )
+    return Case(When(Exists(marked), then=Value("")), default=value_of("password_fingerprint"))
+
+
 _insert = PreparedInsert(Session)
+_insert_by_password = PreparedInsert(Session, password_fingerprint=_unless_known_to_others)
 
 
-def _insert_within_limit(session: Session, user: AbstractBaseUser, limit: int) -> None:
+def _insert_within_limit(
+    insert: PreparedInsert[Session], session: Session, user: AbstractBaseUser, limit: int, *, replacing: Session | None
+) -> None:
+    going = {session.pk, replacing.pk if replacing is not None else None}
     with transaction.atomic(using=router.db_for_write(Session)):
         get_user_model()._default_manager.select_for_update().get(pk=user.pk)
-        session.save(force_insert=True)
+        insert.insert(session)
         living = Session.objects.primary().for_user(user).own().alive().order_by("-created_at", "-pk")
-        surplus = [pk for pk in living.values_list("pk", flat=True) if pk != session.pk][limit - 1 :]
+        surplus = [pk for pk in living.values_list("pk", flat=True) if pk not in going][limit - 1 :]
         end_sessions(surplus, user_id=user.pk, reason="limit")
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -13,8 +16,9 @@ from django.contrib.auth import get_user_model
 from django_secure_auth.links.models import MailedLink
 from django_secure_auth.mail import address_of
 from django_secure_auth.passwords.services import find_account
+from django_secure_auth.recovery.services import mark_compromised
 from django_secure_auth.sessions.models import Session
-from tests.races.browser import Browser, at_once, code_for, mails_to, statuses
+from tests.races.browser import TIMEOUT, Browser, at_once, code_for, in_threads, mails_to, statuses
 from tests.races.conftest import PASSWORD, ROUNDS, WIDE, Configure, email_of, new_user
 
 NewBrowser = Callable[[], Browser]
@@ -102,6 +106,47 @@ def test_a_change_of_the_password_while_its_browser_refreshes_loses_nobody(brows
         assert elsewhere.probe().send().status == 401
         living = Session.objects.for_user(user).alive()
         assert living.count() == 1
+
+
+def test_a_sign_in_under_way_does_not_outlive_the_mark_of_its_password(browser: NewBrowser) -> None:
+    """Whoever knows the password and has a trusted browser signs in all the time, and is out with the mark."""
+    for turn in range(ROUNDS):
+        user = new_user()
+        thief = browser()
+        thief.sign_in(email_of(user), PASSWORD)
+        barrier = threading.Barrier(CALLERS + 1)
+        ready = partial(barrier.wait, TIMEOUT)
+        sign_ins = [partial(thief.login(email_of(user), PASSWORD).send, ready=ready) for _ in range(CALLERS)]
+
+        def mark(user: Any = user, ready: Callable[[], object] = ready, pause: float = 0.01 * turn) -> None:
+            ready()
+            time.sleep(pause)
+            mark_compromised(user)
+
+        for answer in in_threads([*sign_ins, mark]):
+            assert answer is None or answer.status in (200, 403)
+            if answer is not None and answer.status == 200:
+                one = browser()
+                one.keep(answer)
+                assert one.probe().send().status == 401
+                assert one.refresh().send().status == 401
+
+
+def test_signing_in_anew_while_the_password_is_changed_waits_for_nobody_for_ever(browser: NewBrowser) -> None:
+    """Both take the user's row and the session that the browser holds: in the same order."""
+    for _ in range(ROUNDS):
+        user = new_user()
+        here = browser()
+        here.sign_in(email_of(user), PASSWORD)
+        elsewhere = here.copy()
+        elsewhere.keep(elsewhere.sign_in(email_of(user), PASSWORD))
+        back = browser().arrive()
+        back.keep(here.login(email_of(user), PASSWORD).send())
+        change = post(back, "password-change", current_password=PASSWORD, new_password=NEW)
+        again = [elsewhere.login(email_of(user), PASSWORD) for _ in range(CALLERS)]
+        answers = at_once([change, *again])
+        assert answers[0].status == 204
+        assert {one.status for one in answers[1:]} <= {200, 202, 401}
 
 
 def test_of_many_changes_of_one_password_one_comes_through(browser: NewBrowser) -> None:

@@ -76,6 +76,9 @@ def test_an_address_is_changed_and_taken_back(site: Deployment) -> None:
     assert visitor.post("email/change", {"new_email": new}).status == 202
     assert visitor.approve(last_letter(site, new).code).status == 200
     assert visitor.me().json()["email"] == new
+    told = last_letter(site, new, 2)
+    assert "was changed to this one" in told.part("plain")
+    assert link_in(told)
     given = link_in(last_letter(site, email, 2))
     owner = site.visitor("203.0.113.9").arrive()
     assert owner.post("email/undo", given).status == 204
@@ -228,3 +231,18 @@ def test_a_notice_arrives_and_its_link_closes_the_account_off(site: Deployment, 
     assert site.visitor("203.0.113.10").arrive().post("not-me", link_in(letter)).status == 204
     assert visitor.me().status == 401
     assert site.visitor("203.0.113.11").login(email, NEW).problem == "invalid_credentials"
+
+
+def test_without_codes_a_new_device_is_told_and_the_letter_closes_the_account_off(deploy: Deploy) -> None:
+    site = deploy("redis", DJANGO_SETTINGS_MODULE="tests.real.no_codes_settings")
+    site.start_web()
+    site.have_worker()
+    owner, email = registered(site)
+    thief = site.visitor("203.0.113.9").arrive()
+    assert thief.login(email, PASSWORD).status == 200
+    letter = last_letter(site, email, 2)
+    assert "on a device that was not known before" in letter.part("plain")
+    assert "203.0.113.9" in letter.part("plain")
+    assert owner.post("not-me", link_in(letter)).status == 204
+    assert thief.me().status == 401
+    assert thief.refresh().problem == "session_revoked"

@@ -11,14 +11,18 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
 from django.core import mail
+from django.test import RequestFactory
 from django.urls import reverse
 
+from django_secure_auth.accounts import services as accounts
 from django_secure_auth.otp.models import TrustedDevice
 from django_secure_auth.passwords.breached import build
 from django_secure_auth.passwords.models import CompromisedPassword
 from django_secure_auth.passwords.services import is_compromised
 from django_secure_auth.recovery.services import mark_compromised
 from django_secure_auth.sessions.models import Session
+from django_secure_auth.sessions.services import Impersonation, open_session
+from django_secure_auth.sessions.state import read_state, user_is_unchanged
 from tests.browser import PASSWORD, Browser, admin_browser, code_of, is_signed_in, make_staff, make_user, named
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,6 +40,52 @@ def _base_url(configure: Configure) -> None:
 @pytest.fixture
 def ana() -> Any:
     return make_user(ANA)
+
+
+@pytest.mark.parametrize("changes", [{}, {"STATE_CACHE": "default"}, {"MAX_SESSIONS_PER_USER": 2}])
+def test_who_signs_in_in_the_moment_of_the_mark_is_out_too(
+    changes: dict[str, Any], browser: Browser, ana: Any, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judged before, opened after: neither its requests nor its refresh token are worth anything."""
+    configure(OTP_POLICY="never", **changes)
+    opening = accounts.open_session
+
+    def marked_first(*args: Any, **options: Any) -> Session:
+        mark_compromised(ana)
+        return opening(*args, **options)
+
+    monkeypatch.setattr(accounts, "open_session", marked_first)
+    assert browser.login().status_code == 200
+    assert code_of(browser.me()) == "session_revoked"
+    assert code_of(browser.refresh()) == "session_revoked"
+    assert not user_is_unchanged(Session.objects.get())
+
+
+def test_who_is_proven_otherwise_signs_in_all_the_same(browser: Browser, ana: Any, configure: Configure) -> None:
+    """The mark is of the password: single sign-on has not asked for it, nor has an administrator."""
+    configure(OTP_POLICY="never")
+    mark_compromised(ana)
+    request = RequestFactory().post("/")
+    for options in ({"amr": ["sso"]}, {"amr": ["pwd"], "impersonation": Impersonation(make_staff(), "a ticket")}):
+        session = open_session(ana, request=request, **options)
+        state = read_state(session.pk)
+        assert state is not None
+        assert state.user_is_unchanged
+
+
+def test_a_mark_is_of_the_hash_that_is_stored_by_now(ana: Any) -> None:
+    """Somebody signs in meanwhile, and has it hashed anew."""
+    type(ana)._base_manager.filter(pk=ana.pk).update(password=make_password(PASSWORD))
+    mark_compromised(ana)
+    ana.refresh_from_db()
+    assert is_compromised(ana)
+
+
+def test_a_mark_of_who_was_deleted_meanwhile_is_none(ana: Any) -> None:
+    type(ana)._base_manager.filter(pk=ana.pk).delete()
+    mark_compromised(ana)
+    assert not CompromisedPassword.objects.exists()
+    assert named("authn_password_compromised") == []
 
 
 def reset_by(body: str) -> int:
