@@ -241,10 +241,11 @@ def _keep_sessions(user: AbstractBaseUser, found: AbstractBaseUser, password: st
     forms = dict.fromkeys((unicodedata.normalize("NFC", password), password))
     if user.pk == found.pk and any(check_password(form, found.password) for form in forms):
         rehash(user, old_hash=found.password)
-        if is_compromised(found):
-            CompromisedPassword.objects.filter(user=user.pk).update(
-                password_fingerprint=password_fingerprint(user.password)
-            )
+        # Also a mark that was made meanwhile: whoever made it had the old hash before them.
+        marks = CompromisedPassword.objects.filter(
+            user=user.pk, password_fingerprint=password_fingerprint(found.password)
+        )
+        marks.update(password_fingerprint=password_fingerprint(user.password))
 
 
 def _authenticate(request: AnyRequest, name: str, password: str) -> AbstractBaseUser | None:

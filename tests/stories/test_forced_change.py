@@ -16,6 +16,7 @@ from django.urls import reverse
 
 from django_secure_auth.accounts import services as accounts
 from django_secure_auth.otp.models import TrustedDevice
+from django_secure_auth.passwords import services as passwords
 from django_secure_auth.passwords.breached import build
 from django_secure_auth.passwords.models import CompromisedPassword
 from django_secure_auth.passwords.services import is_compromised
@@ -79,6 +80,26 @@ def test_a_mark_is_of_the_hash_that_is_stored_by_now(ana: Any) -> None:
     mark_compromised(ana)
     ana.refresh_from_db()
     assert is_compromised(ana)
+
+
+def test_a_better_hash_of_this_very_moment_takes_the_mark_along(
+    browser: Browser, ana: Any, configure: Configure, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(OTP_POLICY="never")
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2SHA1PasswordHasher", *settings.PASSWORD_HASHERS]
+    old = ana.password
+    judging = passwords._authenticate
+
+    def marked_first(*args: Any) -> Any:
+        mark_compromised(ana)
+        return judging(*args)
+
+    monkeypatch.setattr(passwords, "_authenticate", marked_first)
+    browser.login()
+    ana.refresh_from_db()
+    assert ana.password != old
+    assert is_compromised(ana)
+    assert not is_signed_in(browser)
 
 
 def test_a_mark_of_who_was_deleted_meanwhile_is_none(ana: Any) -> None:
