@@ -226,7 +226,8 @@ class APIKeyListView(_KeyView):
     def post(self, request: Request) -> Response:
         data = self.read_key()
         networks = data.pop("allowed_networks", ())
-        key, text = create_key(caller(request)[0], networks=networks, **data)
+        user, credentials = caller(request)
+        key, text = create_key(user, networks=networks, session_id=credentials.session_id, **data)
         return Response({**key_body(key), "key": text}, status=201)
 
 

@@ -10,16 +10,20 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.db import transaction
+from django.test import RequestFactory
 from django.urls import reverse
 from django.utils import timezone
 
 from django_secure_auth import signals
 from django_secure_auth.apikeys.models import APIKey
-from django_secure_auth.apikeys.services import create_key, revoke, rotate
+from django_secure_auth.apikeys.services import create_key, revoke, revoke_all, rotate
 from django_secure_auth.audit.models import SecurityEvent
-from django_secure_auth.exceptions import PolicyRejected
+from django_secure_auth.exceptions import PolicyRejected, SessionRevoked
 from django_secure_auth.kit.rate import Rate
+from django_secure_auth.passwords.services import scramble_password
 from django_secure_auth.ratelimit.counter import counter_for
+from django_secure_auth.sessions.services import end_all, open_session
 from tests.races.browser import Call, at_once, in_threads, statuses
 from tests.races.conftest import ROUNDS, Configure, new_user
 
@@ -34,7 +38,7 @@ def together(actions: Sequence[Callable[[], Any]]) -> list[Any]:
         barrier.wait(60)
         try:
             return action()
-        except PolicyRejected as refusal:
+        except (PolicyRejected, SessionRevoked) as refusal:
             return refusal
 
     return in_threads([partial(act, action) for action in actions])
@@ -70,6 +74,24 @@ def test_of_thirty_two_rotations_at_once_one_makes_a_successor(address: tuple[st
         assert APIKey.objects.get(replaces=key.pk) == successor
         assert SecurityEvent.objects.filter(event="authn_api_key_rotated", user_id=str(user.pk)).count() == 1
         assert [request(address, text).send().status for text in (old, new)] == [200, 200]
+
+
+def test_of_what_is_made_and_replaced_while_an_account_is_closed_off_nothing_lives(configure: Configure) -> None:
+    configure(MAX_API_KEYS_PER_USER=0)
+    for _ in range(ROUNDS):
+        user = new_user()
+        session = open_session(user, request=RequestFactory().get("/"), amr=["pwd"])
+        keys = [create_key(user, name="ci")[0] for _ in range(4)]
+
+        def close_off(user: Any = user) -> None:
+            with transaction.atomic():
+                scramble_password(user)
+                revoke_all(user, reason="not_me")
+                end_all(user, reason="not_me")
+
+        makers = [partial(create_key, user, name="ci", session_id=session.pk)] * 12
+        together([*makers, close_off, *(partial(rotate, key) for key in keys for _ in range(2))])
+        assert not APIKey.objects.for_user(user).alive().exists()
 
 
 def test_rotations_and_makers_at_once_keep_the_limit(configure: Configure) -> None:

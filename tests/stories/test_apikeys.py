@@ -21,6 +21,7 @@ from django_secure_auth.apikeys.services import create_key, revoke
 from django_secure_auth.audit.models import SecurityEvent
 from django_secure_auth.kit.apikeys import new_api_key
 from django_secure_auth.sessions.models import Session
+from django_secure_auth.sessions.services import end_all
 from django_secure_auth.urls import urlpatterns
 from tests.browser import PASSWORD, Browser, change_user, code_of, is_signed_in, make_user, named, set_cookies, url
 
@@ -210,6 +211,26 @@ def test_the_limit_of_keys_counts_living_ones(signed_in: Browser, configure: Con
     made(signed_in)
     configure(MAX_API_KEYS_PER_USER=0)
     made(signed_in)
+
+
+@pytest.mark.parametrize("how", ["ended", "another password"])
+def test_a_session_that_ends_meanwhile_makes_no_key(
+    how: str, signed_in: Browser, ana: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever says that it was somebody else is not left with a key which that somebody was just making."""
+    drawing = services._draw
+
+    def ended_first(**values: Any) -> Any:
+        if how == "ended":
+            end_all(ana, reason="not_me")
+        else:  # of the model: nobody has ended sessions yet
+            type(ana)._base_manager.filter(pk=ana.pk).update(password="another")
+        return drawing(**values)
+
+    monkeypatch.setattr(services, "_draw", ended_first)
+    response = signed_in.post("apikey-list", {"name": "ci"})
+    assert (response.status_code, code_of(response)) == (401, "session_revoked")
+    assert not APIKey.objects.exists()
 
 
 @pytest.mark.control("ASVS-7.5.1")
