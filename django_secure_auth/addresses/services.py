@@ -21,7 +21,14 @@ from django_secure_auth.apikeys import services as apikeys
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.conf import conf
-from django_secure_auth.exceptions import ChallengeInvalid, Forbidden, PasswordRejected, PolicyRejected, ResetInvalid
+from django_secure_auth.exceptions import (
+    ChallengeInvalid,
+    Forbidden,
+    PasswordRejected,
+    PolicyRejected,
+    ResetInvalid,
+    SessionRevoked,
+)
 from django_secure_auth.kit.client_ip import address_prefix
 from django_secure_auth.kit.identifiers import canonical_identifier
 from django_secure_auth.links import services as links
@@ -33,7 +40,7 @@ from django_secure_auth.passwords.services import find_account, judge_new_passwo
 from django_secure_auth.ratelimit.services import reserve
 from django_secure_auth.request_scope import AnyRequest, scope_of
 from django_secure_auth.sessions.models import Session
-from django_secure_auth.sessions.services import end_all
+from django_secure_auth.sessions.services import end_all, lock_user, require_open
 
 REGISTER, CHANGE = "register", "email_change"
 
@@ -136,11 +143,15 @@ def change(request: AnyRequest, session: Session, challenge: OTPChallenge) -> Ab
     """Make a proven address that of the account, and tell the one before how to undo it for `EMAIL_UNDO_TTL`.
 
     Reset links and codes that were mailed to the old one are dead, being bound to it. Raises ChallengeInvalid when the
-    address has an account by now.
+    address has an account by now, and SessionRevoked when somebody ends the session in this very moment: a link for
+    another password must not go to whoever was thrown out.
     """
-    user: Any = challenge.user
-    old = address_of(user)
     with claimed(challenge.email):
+        user = lock_user(challenge.user_id)
+        if user is None:
+            raise SessionRevoked
+        require_open(session.pk, user)
+        old = address_of(user)
         _set_address(user, challenge.email)
         tell("email_changed", user, request=request)
         undo = links.make(UNDO, request=request, email=old, user=user, lifetime=conf.EMAIL_UNDO_TTL)

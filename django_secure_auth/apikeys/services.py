@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import Error, router, transaction
 from django.utils import timezone
@@ -23,7 +22,7 @@ from django_secure_auth.apikeys.models import APIKey
 from django_secure_auth.audit import events
 from django_secure_auth.audit.services import record
 from django_secure_auth.conf import conf, secret_ring
-from django_secure_auth.exceptions import APIKeyInvalid, NotFound, PolicyRejected, SessionRevoked
+from django_secure_auth.exceptions import APIKeyInvalid, NotFound, PolicyRejected
 from django_secure_auth.kit.apikeys import KeyText, digest_api_key, new_api_key, parse_api_key
 from django_secure_auth.kit.client_ip import is_within
 from django_secure_auth.kit.keys import SecretRing
@@ -34,8 +33,8 @@ from django_secure_auth.notices.services import tell
 from django_secure_auth.prepared import Param, PreparedSelect
 from django_secure_auth.ratelimit.services import reserve_at
 from django_secure_auth.request_scope import AnyRequest, after_transaction, scope_of
-from django_secure_auth.sessions.models import Session
-from django_secure_auth.sessions.state import password_fingerprint, user_columns, user_of
+from django_secure_auth.sessions.services import lock_user, require_open
+from django_secure_auth.sessions.state import user_columns, user_of
 
 logger = logging.getLogger("django_secure_auth")
 
@@ -105,29 +104,16 @@ def _environment() -> str:
 def _insert_within_limit(key: APIKey, session_id: UUID | None) -> None:
     limit = conf.MAX_API_KEYS_PER_USER
     with transaction.atomic(using=router.db_for_write(APIKey)):
-        owner = _lock_owner(key.user_id)
+        # Locked, so that two makers at once cannot both believe to be the last that fits, and no key is made beside
+        # the end of all.
+        owner = lock_user(key.user_id)
         if owner is None:
             raise NotFound
-        # Whoever closes an account off changes the password first, and then revokes all keys.
-        if session_id is not None and not _is_open(session_id, owner):
-            raise SessionRevoked
+        if session_id is not None:
+            require_open(session_id, owner)
         if limit and APIKey.objects.primary().for_user(owner).alive().filter(retires_at=None).count() >= limit:
             raise PolicyRejected(errors={"non_field_errors": [f"At most {limit} API keys: revoke one first."]})
         key.save(force_insert=True)
-
-
-def _lock_owner(user_id: Any) -> AbstractBaseUser | None:
-    """Take the user's row, before any of the user's keys: whoever makes, replaces or revokes them waits for the others.
-
-    So two makers at once cannot both believe to be the last that fits, and no key is made beside the end of all.
-    """
-    model = get_user_model()
-    return model._base_manager.using(router.db_for_write(model)).select_for_update().filter(pk=user_id).first()
-
-
-def _is_open(session_id: UUID, owner: AbstractBaseUser) -> bool:
-    living = Session.objects.primary().for_user(owner).alive()
-    return living.filter(pk=session_id, password_fingerprint=password_fingerprint(owner.password)).exists()
 
 
 # --- the check of a request ----------------------------------------------------------------------------
@@ -337,7 +323,7 @@ def rotate(key: APIKey, *, overlap: timedelta | None = None, actor: Any = None) 
         raise ValueError("An overlap is not negative.")
     now = timezone.now()
     with transaction.atomic(using=router.db_for_write(APIKey)):
-        _lock_owner(key.user_id)
+        lock_user(key.user_id)
         # Decided by this UPDATE: of many callers at once one finds a key that nobody has replaced.
         living = APIKey.objects.alive(now)
         if not living.filter(pk=key.pk, retires_at=None).update(retires_at=now + overlap):
@@ -381,7 +367,7 @@ def revoke(key: APIKey, *, reason: str, actor: Any = None) -> bool:
 def revoke_all(user: AbstractBaseUser, *, reason: str, actor: Any = None) -> int:
     """Revoke every living key of a user: somebody else was in the account. Returns how many. `actor` as in `revoke`."""
     with transaction.atomic(using=router.db_for_write(APIKey)):
-        _lock_owner(user.pk)
+        lock_user(user.pk)
         return sum(revoke(key, reason=reason, actor=actor) for key in APIKey.objects.primary().for_user(user).alive())
 
 

@@ -6,7 +6,6 @@ import logging
 from datetime import datetime
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router, transaction
 from django.db.models import ProtectedError, RestrictedError
@@ -21,7 +20,7 @@ from django_secure_auth.lifecycle.models import AccountClosing
 from django_secure_auth.notices.services import tell
 from django_secure_auth.otp import services as otp
 from django_secure_auth.request_scope import AnyRequest
-from django_secure_auth.sessions.services import end_all
+from django_secure_auth.sessions.services import end_all, lock_user
 
 logger = logging.getLogger("django_secure_auth")
 
@@ -64,7 +63,7 @@ def _keep(user_id: Any) -> None:
 def _close(user_id: Any) -> bool:
     try:
         with transaction.atomic(using=router.db_for_write(AccountClosing)):
-            user = _locked(user_id)
+            user = lock_user(user_id)
             if user is None:  # by another run
                 return False
             if AccountClosing.objects.primary().came_back().filter(user_id=user_id).exists():
@@ -78,12 +77,6 @@ def _close(user_id: Any) -> bool:
         return False
     record(events.USER_DELETED, user=user_id, actor="", kept_by=kept_by)
     return True
-
-
-def _locked(user_id: Any) -> Any:
-    """Return a user whose row nobody else writes: a sign-in, which does, is seen here or finds no account."""
-    model = get_user_model()
-    return model._base_manager.using(router.db_for_write(model)).select_for_update().filter(pk=user_id).first()
 
 
 def _take_away(user: Any) -> str:

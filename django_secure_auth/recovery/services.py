@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, NoReturn
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router, transaction
 from django.utils import timezone
@@ -42,7 +41,7 @@ from django_secure_auth.passwords.services import (
 from django_secure_auth.ratelimit.services import give_back, reserve
 from django_secure_auth.recovery.tasks import PURPOSE, send_reset
 from django_secure_auth.request_scope import AnyRequest, scope_of
-from django_secure_auth.sessions.services import end_all
+from django_secure_auth.sessions.services import end_all, lock_user
 from django_secure_auth.sessions.state import account_fingerprint, password_fingerprint
 
 
@@ -77,16 +76,17 @@ def mark_compromised(
     using = router.db_for_write(CompromisedPassword)
     with transaction.atomic(using=using):
         # As it is stored now: somebody who signs in in this very moment may have it hashed anew.
-        stored = get_user_model()._base_manager.using(using).select_for_update().filter(pk=user.pk)
-        password = stored.values_list("password", flat=True).first()
-        if password is None:
+        stored = lock_user(user.pk)
+        if stored is None:
             return
         CompromisedPassword.objects.using(using).update_or_create(
             user_id=user.pk,
             defaults={
-                "password_fingerprint": password_fingerprint(password), "reason": reason, "since": timezone.now(),
+                "password_fingerprint": password_fingerprint(stored.password),
+                "reason": reason,
+                "since": timezone.now(),
             },
-        )  # fmt: skip
+        )
         otp.forget(user)
         end_all(user, reason="compromised", actor=actor)
     record(events.PASSWORD_COMPROMISED, request=request, user=user, actor=actor, reason=reason)

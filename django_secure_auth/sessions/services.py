@@ -131,11 +131,28 @@ def _insert_within_limit(
 ) -> None:
     going = {session.pk, replacing.pk if replacing is not None else None}
     with transaction.atomic(using=router.db_for_write(Session)):
-        get_user_model()._default_manager.select_for_update().get(pk=user.pk)
+        lock_user(user.pk)
         insert.insert(session)
         living = Session.objects.primary().for_user(user).own().alive().order_by("-created_at", "-pk")
         surplus = [pk for pk in living.values_list("pk", flat=True) if pk not in going][limit - 1 :]
         end_sessions(surplus, user_id=user.pk, reason="limit")
+
+
+def lock_user(user_id: Any) -> Any:
+    """Return a user whose row nobody else writes until the transaction ends, as it is now; None for who is gone.
+
+    It is taken first, and then sessions, keys and whatever else is the user's: who signs in, changes a password or
+    closes an account off waits for the others, and for nobody in a circle.
+    """
+    model = get_user_model()
+    return model._base_manager.using(router.db_for_write(model)).select_for_update().filter(pk=user_id).first()
+
+
+def require_open(session_id: UUID, user: AbstractBaseUser) -> None:
+    """Raise SessionRevoked unless a session of a locked user is open: what is done in it now was begun before."""
+    living = Session.objects.primary().for_user(user).alive()
+    if not living.filter(pk=session_id, password_fingerprint=password_fingerprint(user.password)).exists():
+        raise SessionRevoked
 
 
 # --- the check of every request ----------------------------------------------------------------------

@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core import mail
+from django.db import transaction
 
 from django_secure_auth.links import services as links
 from django_secure_auth.links.models import MailedLink
 from django_secure_auth.mail import address_of
+from django_secure_auth.otp import services as otp
+from django_secure_auth.passwords.services import scramble_password
 from django_secure_auth.sessions.models import Session
+from django_secure_auth.sessions.services import end_all
 from tests.browser import PASSWORD, Browser, Clock, code_of, is_signed_in, last_code, make_user, named
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -45,6 +49,38 @@ def change(browser: Browser, email: str = NEW) -> Any:
 def _code_to(email: str) -> str:
     (message,) = [message for message in mail.outbox if message.to == [email]][-1:]
     return re.findall(r"\b\d{6}\b", str(message.body))[0]
+
+
+def test_who_is_thrown_out_meanwhile_takes_no_address_along(
+    signed_in: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a link for another password would go to whoever the owner has just thrown out."""
+    ask(signed_in)
+    verifying = otp.verify
+
+    def thrown_out_after(challenge: Any, *args: Any, **options: Any) -> None:
+        verifying(challenge, *args, **options)
+        with transaction.atomic():
+            scramble_password(challenge.user)
+            end_all(challenge.user, reason="not_me")
+
+    monkeypatch.setattr(otp, "verify", thrown_out_after)
+    assert code_of(signed_in.approve(_code_to(NEW))) == "session_revoked"
+    assert address() == OLD
+    assert named("email_changed") == []
+    assert not MailedLink.objects.exists()
+
+
+def test_who_is_deleted_meanwhile_has_no_address(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(signed_in)
+    verifying = otp.verify
+
+    def deleted_after(challenge: Any, *args: Any, **options: Any) -> None:
+        verifying(challenge, *args, **options)
+        get_user_model()._base_manager.filter(pk=challenge.user_id).delete()
+
+    monkeypatch.setattr(otp, "verify", deleted_after)
+    assert code_of(signed_in.approve(_code_to(NEW))) == "session_revoked"
 
 
 def undo_link(number: int = -1) -> dict[str, str]:
