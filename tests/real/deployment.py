@@ -334,6 +334,11 @@ class Deployment:
     def sessions(self, user: User, condition: str = "revoked_at IS NULL") -> int:
         return self.count("session", f"user_id = %s AND {condition}", user.id)
 
+    def sent(self, user: User) -> int:
+        """How many codes a worker has noted as mailed, once it has noted one: it does so when the mail is gone."""
+        until(lambda: self.events(user, "authn_otp_sent"), "the worker to note what it has sent")
+        return self.events(user, "authn_otp_sent")
+
     def events(self, user: User, event: str) -> int:
         return self.count("securityevent", "user_id = %s AND event = %s", str(user.id), event)
 

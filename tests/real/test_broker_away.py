@@ -162,6 +162,7 @@ def test_nothing_is_half_done_without_the_database(without_database: Cut) -> Non
     assert half_way.login(other.email, other.password).status == 202
     (letter,) = site.post.wait_for(other.email)
     newcomer = site.visitor().arrive()
+    assert site.sent(user) == site.sent(other) == 1
     events = site.count("securityevent")
 
     wire.down()
