@@ -101,7 +101,7 @@ def log_in_with_password(
         found = find_account(email)
     user = prove_password(request, found, password, attempt)
     if is_known_to_others(found or user, password):
-        refuse_compromised(request, found or user)
+        refuse_compromised(request, found or user, password)
     return _log_in(request, user, amr=["pwd"], remember_me=remember_me, device=device, is_trusted=known.get(user.pk))
 
 

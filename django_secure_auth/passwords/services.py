@@ -238,14 +238,19 @@ def _is_outdated(encoded: str) -> bool:
 def _keep_sessions(user: AbstractBaseUser, found: AbstractBaseUser, password: str) -> None:
     # Stored anew while signing in. It is the same password only if the old hash says so: somebody may have
     # changed it in this very moment.
-    forms = dict.fromkeys((unicodedata.normalize("NFC", password), password))
-    if user.pk == found.pk and any(check_password(form, found.password) for form in forms):
+    if user.pk == found.pk and is_password_of(password, found.password):
         rehash(user, old_hash=found.password)
         # Also a mark that was made meanwhile: whoever made it had the old hash before them.
         marks = CompromisedPassword.objects.filter(
             user=user.pk, password_fingerprint=password_fingerprint(found.password)
         )
         marks.update(password_fingerprint=password_fingerprint(user.password))
+
+
+def is_password_of(password: str, encoded: str) -> bool:
+    """Tell whether a password, normalised or as typed, is the one of a stored hash. Costs one hash or two."""
+    forms = dict.fromkeys((unicodedata.normalize("NFC", password), password))
+    return any(check_password(form, encoded) for form in forms)
 
 
 def _authenticate(request: AnyRequest, name: str, password: str) -> AbstractBaseUser | None:

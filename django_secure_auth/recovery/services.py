@@ -34,6 +34,7 @@ from django_secure_auth.otp import services as otp
 from django_secure_auth.passwords.models import CompromisedPassword
 from django_secure_auth.passwords.services import (
     is_compromised,
+    is_password_of,
     judge_new_password,
     replace_password,
     scramble_password,
@@ -66,18 +67,24 @@ def request_reset(request: AnyRequest, *, email: str) -> None:
 
 
 def mark_compromised(
-    user: AbstractBaseUser, *, reason: str = "reported", actor: Any = None, request: AnyRequest | None = None
+    user: AbstractBaseUser,
+    *,
+    password: str | None = None,
+    reason: str = "reported",
+    actor: Any = None,
+    request: AnyRequest | None = None,
 ) -> None:
     """Force another password: everybody is signed out, no device is trusted, and a link to choose one is mailed.
 
-    Until then a right password is answered with `password_change_required`. Undone by any other password. Raises
+    Until then a right password is answered with `password_change_required`. Undone by any other password. With
+    `password` that one alone is marked: nothing happens when the account has another by now. Raises
     StateUnavailable, having changed nothing. Source: NIST SP 800-63B-4 §3.1.1.2; ASVS 6.2.10.
     """
     using = router.db_for_write(CompromisedPassword)
     with transaction.atomic(using=using):
         # As it is stored now: somebody who signs in in this very moment may have it hashed anew.
         stored = lock_user(user.pk)
-        if stored is None:
+        if stored is None or (password is not None and not is_password_of(password, stored.password)):
             return
         CompromisedPassword.objects.using(using).update_or_create(
             user_id=user.pk,
@@ -93,7 +100,7 @@ def mark_compromised(
     _mail_forced_reset(user, request)
 
 
-def refuse_compromised(request: AnyRequest, user: AbstractBaseUser) -> NoReturn:
+def refuse_compromised(request: AnyRequest, user: AbstractBaseUser, password: str) -> NoReturn:
     """Refuse a right password that others know too, and mail a link. `user` is as loaded before it was judged.
 
     Raises PasswordChangeRequired.
@@ -102,7 +109,7 @@ def refuse_compromised(request: AnyRequest, user: AbstractBaseUser) -> NoReturn:
         record(events.LOGIN_FAIL, request=request, user=user, reason=PasswordChangeRequired.code)
         _mail_forced_reset(user, request)
     else:
-        mark_compromised(user, reason="breached", request=request)
+        mark_compromised(user, password=password, reason="breached", request=request)
     raise PasswordChangeRequired
 
 

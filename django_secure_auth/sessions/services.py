@@ -91,12 +91,7 @@ def open_session(
     # that row for the foreign key comes first, and two sign-ins at once wait for each other: a deadlock.
     if impersonation is None:
         user_logged_in.send(sender=user.__class__, request=plain_request(request), user=user)
-    limit = conf.MAX_SESSIONS_PER_USER
-    insert = _insert_by_password if "pwd" in session.amr and impersonation is None else _insert
-    if limit and impersonation is None:
-        _insert_within_limit(insert, session, user, limit, replacing=replacing)
-    else:
-        insert.insert(session)
+    _store(session, replacing)
     # After the user's row: whoever changes a password takes that first, and then ends sessions.
     if replacing is not None:
         end_session(replacing.pk, user_id=replacing.user_id, reason="replaced", actor=replacing.impersonator_id)
@@ -126,16 +121,19 @@ _insert = PreparedInsert(Session)
 _insert_by_password = PreparedInsert(Session, password_fingerprint=_unless_known_to_others)
 
 
-def _insert_within_limit(
-    insert: PreparedInsert[Session], session: Session, user: AbstractBaseUser, limit: int, *, replacing: Session | None
-) -> None:
+def _store(session: Session, replacing: Session | None) -> None:
+    limit, is_own = conf.MAX_SESSIONS_PER_USER, session.impersonator_id is None
+    insert = _insert_by_password if is_own and "pwd" in session.amr else _insert
+    if not limit or not is_own:
+        insert.insert(session)
+        return
     going = {session.pk, replacing.pk if replacing is not None else None}
     with transaction.atomic(using=router.db_for_write(Session)):
-        lock_user(user.pk)
+        lock_user(session.user_id)
         insert.insert(session)
-        living = Session.objects.primary().for_user(user).own().alive().order_by("-created_at", "-pk")
+        living = Session.objects.primary().filter(user=session.user_id).own().alive().order_by("-created_at", "-pk")
         surplus = [pk for pk in living.values_list("pk", flat=True) if pk not in going][limit - 1 :]
-        end_sessions(surplus, user_id=user.pk, reason="limit")
+        end_sessions(surplus, user_id=session.user_id, reason="limit")
 
 
 def lock_user(user_id: Any) -> Any:

@@ -62,7 +62,7 @@ class LimitedAuthenticationForm(AdminAuthenticationForm):
             attempt = reserve_attempt(self.request, identifier, device=device if is_known else None)
             user: Any = prove_password(self.request, found, password, attempt)
             if is_known_to_others(found or user, password):
-                refuse_compromised(self.request, found or user)
+                refuse_compromised(self.request, found or user, password)
         except InvalidCredentials:
             raise self.get_invalid_login_error() from None
         except SecureAuthError as refusal:

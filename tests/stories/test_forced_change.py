@@ -102,6 +102,25 @@ def test_a_better_hash_of_this_very_moment_takes_the_mark_along(
     assert not is_signed_in(browser)
 
 
+def test_another_password_of_this_very_moment_is_not_marked(
+    browser: Browser, ana: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever still knows the old one cannot have its owner asked for yet another."""
+    elsewhere = Browser()
+
+    def changed_first(user: Any, password: str) -> bool:
+        monkeypatch.undo()
+        ana.set_password(NEW)
+        ana.save()
+        elsewhere.sign_in(password=NEW)
+        return True
+
+    monkeypatch.setattr(accounts, "is_known_to_others", changed_first)
+    assert code_of(browser.login()) == CODE
+    assert is_signed_in(elsewhere)
+    assert not CompromisedPassword.objects.exists()
+
+
 def test_a_mark_of_who_was_deleted_meanwhile_is_none(ana: Any) -> None:
     type(ana)._base_manager.filter(pk=ana.pk).delete()
     mark_compromised(ana)
